@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// Admin is what the operator's commands reach: the store's facts about who gets mail. All names in it are canonical
+// addresses as ParseAddress returns them.
+type Admin interface {
+	// Directory returns everything that Apply can change.
+	Directory(ctx context.Context) (Directory, error)
+	// Apply makes all edits durable or none. A revision other than 0 that is not the current one fails with
+	// ErrRevision. An edit that can't be made fails with an *EditError that says why in one sentence.
+	Apply(ctx context.Context, revision uint64, edits []Edit) (uint64, error)
+}
+
+// Directory is the store's facts at one revision, each list ordered by address.
+type Directory struct {
+	Revision  uint64     `json:"revision"`
+	Accounts  []Account  `json:"accounts"`
+	Aliases   []Alias    `json:"aliases"`
+	CatchAlls []CatchAll `json:"catchalls"`
+}
+
+// Account is one person's login and maildrop.
+type Account struct {
+	Address  string     `json:"address"`
+	Maildrop MaildropID `json:"maildrop"`
+	Disabled bool       `json:"disabled"`
+	Created  time.Time  `json:"created"`
+	Messages int64      `json:"messages"` // waiting now
+	Octets   int64      `json:"octets"`   // of these messages
+}
+
+// Alias sends mail for Address to Targets. Both may be a whole domain, written `@a.example`; such an alias has one target.
+type Alias struct {
+	Address string   `json:"address"`
+	Targets []string `json:"targets"`
+}
+
+// CatchAll sends mail for every unknown address of Domain to Target.
+type CatchAll struct {
+	Domain string `json:"domain"`
+	Target string `json:"target"`
+}
+
+// Op names an edit.
+type Op string
+
+// The edits. Each names the fields of Edit that it reads beside Address.
+const (
+	AddAccount     Op = "account-add"      // Hash
+	SetPassword    Op = "account-password" // Hash
+	EnableAccount  Op = "account-enable"
+	DisableAccount Op = "account-disable"
+	RemoveAccount  Op = "account-remove" // DiscardMail; refused while mail waits without it
+	AddAlias       Op = "alias-add"      // Targets; replaces what was there
+	RemoveAlias    Op = "alias-remove"
+	SetCatchAll    Op = "catchall-set"   // Address is a domain; Targets[0]
+	ClearCatchAll  Op = "catchall-clear" // Address is a domain
+)
+
+// Edit is one change of the directory.
+type Edit struct {
+	Op          Op       `json:"op"`
+	Address     string   `json:"address"`
+	Targets     []string `json:"targets,omitempty"`
+	Hash        string   `json:"hash,omitempty"` // as the package secret writes it, never a password
+	DiscardMail bool     `json:"discard_mail,omitempty"`
+}
+
+// EditError says why an edit can't be made. Text is one sentence for the operator.
+type EditError struct {
+	Code EditCode `json:"code"`
+	Text string   `json:"text"`
+}
+
+// Error returns the sentence.
+func (e *EditError) Error() string { return e.Text }
+
+// EditCode classifies an EditError for scripts and tests.
+type EditCode string
+
+// The classes of EditError.
+const (
+	CodeExists   EditCode = "exists"
+	CodeMissing  EditCode = "missing"
+	CodeInvalid  EditCode = "invalid"
+	CodeNotEmpty EditCode = "not-empty"
+	CodeRevision EditCode = "revision"
+)

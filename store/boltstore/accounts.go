@@ -1,0 +1,178 @@
+package boltstore
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"example.org/letterbox/store"
+)
+
+// accountsFormat is the schema of accounts.db.
+const accountsFormat = 1
+
+// Buckets of accounts.db, and the keys of its meta bucket.
+var (
+	bucketAccounts  = []byte("accounts")
+	bucketAliases   = []byte("aliases")
+	bucketCatchAlls = []byte("catchalls")
+
+	keyRevision = []byte("revision")
+	keyNextDrop = []byte("next-maildrop")
+)
+
+// account is the value of bucketAccounts, as JSON; its key is the address.
+type account struct {
+	Maildrop store.MaildropID `json:"maildrop"`
+	Hash     string           `json:"hash"`
+	Disabled bool             `json:"disabled,omitempty"`
+	Created  time.Time        `json:"created"`
+}
+
+// accounts is accounts.db: facts that the log does not hold. Each change is one synced transaction; all of it is also in
+// memory, as a value that is replaced whole.
+type accounts struct {
+	db  *bbolt.DB
+	now func() time.Time
+
+	mu  sync.Mutex // one change at a time
+	dir atomic.Pointer[directory]
+}
+
+func openAccounts(path string, storeID [16]byte, now func() time.Time) (*accounts, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	a := &accounts{db: db, now: now}
+	wanted := append([]byte{accountsFormat}, storeID[:]...)
+	var dir *directory
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if err := prepareAccounts(tx, wanted); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		dir, err = readDirectory(tx)
+		return err
+	})
+	if err != nil {
+		db.Close() //nolint:errcheck // err says more
+		return nil, err
+	}
+	a.dir.Store(dir)
+	return a, nil
+}
+
+func prepareAccounts(tx *bbolt.Tx, wanted []byte) error {
+	if meta := tx.Bucket(bucketMeta); meta != nil {
+		have := meta.Get(keyFormat)
+		if len(have) != len(wanted) || string(have[1:]) != string(wanted[1:]) {
+			return fmt.Errorf("belongs to another store")
+		}
+		if have[0] != wanted[0] {
+			return fmt.Errorf("has format %d, this program knows %d: start the version that wrote it", have[0], wanted[0])
+		}
+		return nil
+	}
+	for _, name := range [][]byte{bucketMeta, bucketAccounts, bucketAliases, bucketCatchAlls} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket(bucketMeta).Put(keyFormat, wanted)
+}
+
+// directory returns the facts as they are now. Nobody changes what it returns.
+func (a *accounts) directory() *directory { return a.dir.Load() }
+
+// change runs f in a synced transaction and, when it is durable, puts the new facts in place of the old.
+func (a *accounts) change(f func(tx *bbolt.Tx, dir *directory) error) (*directory, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var dir *directory
+	err := a.db.Update(func(tx *bbolt.Tx) error {
+		if err := f(tx, a.directory()); err != nil {
+			return err
+		}
+		var err error
+		dir, err = readDirectory(tx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.dir.Store(dir)
+	return dir, nil
+}
+
+// setHash replaces the hash of one account when it is still old.
+func (a *accounts) setHash(address, old, hash string) error {
+	_, err := a.change(func(tx *bbolt.Tx, dir *directory) error {
+		acc := dir.accounts[address]
+		if acc == nil || acc.Hash != old {
+			return nil
+		}
+		changed := *acc
+		changed.Hash = hash
+		return putJSON(tx.Bucket(bucketAccounts), address, &changed)
+	})
+	return err
+}
+
+func putJSON(b *bbolt.Bucket, key string, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte(key), text)
+}
+
+func getUint(b *bbolt.Bucket, key []byte) uint64 {
+	if v := b.Get(key); len(v) == 8 {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
+}
+
+func putUint(b *bbolt.Bucket, key []byte, v uint64) error {
+	return b.Put(key, binary.BigEndian.AppendUint64(nil, v))
+}
+
+// readDirectory copies all facts out of a transaction.
+func readDirectory(tx *bbolt.Tx) (*directory, error) {
+	d := newDirectory()
+	d.revision = getUint(tx.Bucket(bucketMeta), keyRevision)
+	err := tx.Bucket(bucketAccounts).ForEach(func(k, v []byte) error {
+		acc := new(account)
+		d.accounts[string(k)] = acc
+		return json.Unmarshal(v, acc)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
+	err = tx.Bucket(bucketAliases).ForEach(func(k, v []byte) error {
+		var targets []string
+		if err := json.Unmarshal(v, &targets); err != nil {
+			return err
+		}
+		if k[0] == '@' {
+			d.domainAliases[string(k[1:])] = targets[0][1:]
+		} else {
+			d.aliases[string(k)] = targets
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("aliases: %w", err)
+	}
+	err = tx.Bucket(bucketCatchAlls).ForEach(func(k, v []byte) error {
+		d.catchAlls[string(k)] = string(v)
+		return nil
+	})
+	d.complete()
+	return d, err
+}

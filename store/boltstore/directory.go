@@ -1,0 +1,153 @@
+package boltstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"example.org/letterbox/store"
+)
+
+// maxAliasDepth bounds how far an alias leads to another.
+const maxAliasDepth = 10
+
+// directory is who gets mail, in memory. It is never changed: a change makes a new one.
+type directory struct {
+	revision      uint64
+	accounts      map[string]*account // by address
+	aliases       map[string][]string // address -> targets
+	domainAliases map[string]string   // domain -> domain
+	catchAlls     map[string]string   // domain -> address
+
+	domains map[string]bool // every domain that one of them names
+	drops   map[store.MaildropID]bool
+	oldest  string // address of the account that was made first
+}
+
+func newDirectory() *directory {
+	return &directory{
+		accounts: map[string]*account{}, aliases: map[string][]string{}, domainAliases: map[string]string{},
+		catchAlls: map[string]string{}, domains: map[string]bool{}, drops: map[store.MaildropID]bool{},
+	}
+}
+
+// complete derives what follows from the facts.
+func (d *directory) complete() {
+	for address, acc := range d.accounts {
+		d.domains[domainOf(address)] = true
+		d.drops[acc.Maildrop] = true
+		if d.oldest == "" || acc.Maildrop < d.accounts[d.oldest].Maildrop {
+			d.oldest = address
+		}
+	}
+	for address := range d.aliases {
+		d.domains[domainOf(address)] = true
+	}
+	for domain := range d.domainAliases {
+		d.domains[domain] = true
+	}
+	for domain := range d.catchAlls {
+		d.domains[domain] = true
+	}
+}
+
+func domainOf(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
+
+// Resolve implements store.Deliverer.
+func (s *Store) Resolve(_ context.Context, a store.Attempt) (store.Target, error) {
+	if err := s.Health(); err != nil {
+		return store.Target{}, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	to, err := store.ParseAddress(a.To)
+	if err != nil {
+		return store.Target{}, fmt.Errorf("%w: it %w", store.ErrNoMaildrop, err)
+	}
+	drops, err := s.accounts.directory().resolve(to)
+	return store.Target{Maildrops: drops}, err
+}
+
+func (d *directory) resolve(to store.Address) ([]store.MaildropID, error) {
+	if len(d.accounts) == 0 {
+		return nil, fmt.Errorf("%w: it has no account", store.ErrUnready)
+	}
+	for range maxAliasDepth {
+		other, ok := d.domainAliases[to.Domain]
+		if !ok {
+			break
+		}
+		to.Domain = other
+	}
+	if !d.domains[to.Domain] {
+		return nil, store.ErrNotLocal
+	}
+	name, ok := d.find(to)
+	if !ok {
+		return nil, store.ErrNoMaildrop
+	}
+	var found lookup
+	found.follow(d, name, 0)
+	return found.result()
+}
+
+// find says which account, alias or catch-all target an address stands for: itself, without its +tag, the catch-all's, and
+// for postmaster (RFC 5321 section 4.5.1) and abuse (RFC 2142 section 2) in the end the oldest account.
+func (d *directory) find(to store.Address) (string, bool) {
+	untagged, _, tagged := strings.Cut(to.Local, "+")
+	names := []string{to.Local}
+	if tagged && untagged != "" {
+		names = append(names, untagged)
+	}
+	for _, local := range names {
+		address := store.Address{Local: local, Domain: to.Domain}.String()
+		if d.accounts[address] != nil || d.aliases[address] != nil {
+			return address, true
+		}
+	}
+	if target, ok := d.catchAlls[to.Domain]; ok {
+		return target, true
+	}
+	if slices.Contains(names, "postmaster") || slices.Contains(names, "abuse") {
+		return d.oldest, true
+	}
+	return "", false
+}
+
+// lookup collects the maildrops behind a name.
+type lookup struct {
+	drops    []store.MaildropID
+	disabled bool
+	dangling string
+}
+
+func (l *lookup) follow(d *directory, address string, depth int) {
+	if acc := d.accounts[address]; acc != nil {
+		switch {
+		case acc.Disabled:
+			l.disabled = true
+		case !slices.Contains(l.drops, acc.Maildrop):
+			l.drops = append(l.drops, acc.Maildrop)
+		}
+		return
+	}
+	targets := d.aliases[address]
+	if targets == nil || depth == maxAliasDepth {
+		l.dangling = address
+		return
+	}
+	for _, t := range targets {
+		l.follow(d, t, depth+1)
+	}
+}
+
+// result refuses for good only what is certain: a target that is gone may come back, so mail for it waits at the sender.
+func (l *lookup) result() ([]store.MaildropID, error) {
+	switch {
+	case l.dangling != "":
+		return nil, fmt.Errorf("%w: %s is a target and no account", store.ErrUnready, l.dangling)
+	case len(l.drops) > 0:
+		return l.drops, nil
+	default:
+		return nil, store.ErrDisabled
+	}
+}

@@ -1,0 +1,377 @@
+package boltstore
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/secret"
+)
+
+// Directory implements store.Admin.
+func (s *Store) Directory(ctx context.Context) (store.Directory, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Directory{}, err
+	}
+	if err := s.indexer.settle(0); err != nil {
+		return store.Directory{}, err
+	}
+	waiting, err := s.index.counts()
+	if err != nil {
+		return store.Directory{}, err
+	}
+	d := s.accounts.directory()
+	out := store.Directory{Revision: d.revision, Accounts: []store.Account{}, Aliases: []store.Alias{}, CatchAlls: []store.CatchAll{}}
+	for _, address := range slices.Sorted(maps.Keys(d.accounts)) {
+		acc := d.accounts[address]
+		n := waiting[acc.Maildrop]
+		out.Accounts = append(out.Accounts, store.Account{
+			Address: address, Maildrop: acc.Maildrop, Disabled: acc.Disabled, Created: acc.Created,
+			Messages: n.messages, Octets: n.octets,
+		})
+	}
+	for _, domain := range slices.Sorted(maps.Keys(d.domainAliases)) {
+		out.Aliases = append(out.Aliases, store.Alias{Address: "@" + domain, Targets: []string{"@" + d.domainAliases[domain]}})
+	}
+	for _, address := range slices.Sorted(maps.Keys(d.aliases)) {
+		out.Aliases = append(out.Aliases, store.Alias{Address: address, Targets: slices.Clone(d.aliases[address])})
+	}
+	for _, domain := range slices.Sorted(maps.Keys(d.catchAlls)) {
+		out.CatchAlls = append(out.CatchAlls, store.CatchAll{Domain: domain, Target: d.catchAlls[domain]})
+	}
+	return out, nil
+}
+
+// Apply implements store.Admin. While it runs, no message is committed: what an edit decides from stays true.
+func (s *Store) Apply(ctx context.Context, revision uint64, edits []store.Edit) (uint64, error) {
+	s.admission.Lock()
+	defer s.admission.Unlock()
+	e := editor{s: s, ctx: ctx}
+	dir, err := s.accounts.change(func(tx *bbolt.Tx, now *directory) error {
+		if revision != 0 && revision != now.revision {
+			return &store.EditError{
+				Code: store.CodeRevision,
+				Text: fmt.Sprintf("the accounts have changed meanwhile (revision %d, not %d): look again and repeat", now.revision, revision),
+			}
+		}
+		e.tx, e.dir = tx, now
+		for _, edit := range edits {
+			if err := e.apply(edit); err != nil {
+				return err
+			}
+			var err error
+			if e.dir, err = readDirectory(tx); err != nil {
+				return err
+			}
+		}
+		if err := putUint(tx.Bucket(bucketMeta), keyRevision, now.revision+1); err != nil {
+			return err
+		}
+		return e.discardMail()
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.expel(dir)
+	return dir.revision, nil
+}
+
+// expel ends the sessions of accounts that are gone or disabled.
+func (s *Store) expel(dir *directory) {
+	may := map[store.MaildropID]bool{}
+	for _, acc := range dir.accounts {
+		may[acc.Maildrop] = !acc.Disabled
+	}
+	s.mu.Lock()
+	var out []*maildrop
+	for drop, m := range s.inUse {
+		if !may[drop] {
+			out = append(out, m)
+		}
+	}
+	s.mu.Unlock()
+	for _, m := range out {
+		m.lose()
+	}
+}
+
+// editor makes edits within one transaction.
+type editor struct {
+	s       *Store
+	ctx     context.Context
+	tx      *bbolt.Tx
+	dir     *directory // with the edits so far
+	discard []store.MaildropID
+}
+
+func refuse(code store.EditCode, format string, args ...any) error {
+	return &store.EditError{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+func (e *editor) apply(edit store.Edit) error {
+	switch edit.Op {
+	case store.AddAccount:
+		return e.addAccount(edit)
+	case store.SetPassword, store.EnableAccount, store.DisableAccount:
+		return e.changeAccount(edit)
+	case store.RemoveAccount:
+		return e.removeAccount(edit)
+	case store.AddAlias:
+		return e.addAlias(edit)
+	case store.RemoveAlias:
+		return e.removeAlias(edit)
+	case store.SetCatchAll, store.ClearCatchAll:
+		return e.catchAll(edit)
+	default:
+		return refuse(store.CodeInvalid, "%q is no edit that this version knows", edit.Op)
+	}
+}
+
+// address returns the canonical form of a name in an edit.
+func address(text string) (string, error) {
+	a, err := store.AccountAddress(text)
+	if err != nil {
+		return "", refuse(store.CodeInvalid, "%q %v", text, err)
+	}
+	return a.String(), nil
+}
+
+func (e *editor) addAccount(edit store.Edit) error {
+	name, err := address(edit.Address)
+	if err != nil {
+		return err
+	}
+	if e.dir.accounts[name] != nil {
+		return refuse(store.CodeExists, "%s is an account already", name)
+	}
+	if e.dir.aliases[name] != nil {
+		return refuse(store.CodeExists, "%s is an alias; remove that first: letterbox alias remove %s", name, name)
+	}
+	if err := secret.Check(edit.Hash); err != nil {
+		return refuse(store.CodeInvalid, "%s: %v", name, err)
+	}
+	meta := e.tx.Bucket(bucketMeta)
+	drop := getUint(meta, keyNextDrop) + 1
+	if err := putUint(meta, keyNextDrop, drop); err != nil {
+		return err
+	}
+	return putJSON(e.tx.Bucket(bucketAccounts), name, &account{
+		Maildrop: store.MaildropID(drop), Hash: edit.Hash, Created: e.s.opt.Now().UTC().Truncate(1e9),
+	})
+}
+
+// existing returns a copy of an account that an edit names.
+func (e *editor) existing(text string) (string, account, error) {
+	name, err := address(text)
+	if err != nil {
+		return "", account{}, err
+	}
+	acc := e.dir.accounts[name]
+	if acc == nil {
+		return "", account{}, refuse(store.CodeMissing, "%s is no account: see letterbox user list", name)
+	}
+	return name, *acc, nil
+}
+
+func (e *editor) changeAccount(edit store.Edit) error {
+	name, acc, err := e.existing(edit.Address)
+	if err != nil {
+		return err
+	}
+	switch edit.Op {
+	case store.EnableAccount:
+		acc.Disabled = false
+	case store.DisableAccount:
+		acc.Disabled = true
+	default:
+		if err := secret.Check(edit.Hash); err != nil {
+			return refuse(store.CodeInvalid, "%s: %v", name, err)
+		}
+		acc.Hash = edit.Hash
+	}
+	return putJSON(e.tx.Bucket(bucketAccounts), name, &acc)
+}
+
+func (e *editor) removeAccount(edit store.Edit) error {
+	name, acc, err := e.existing(edit.Address)
+	if err != nil {
+		return err
+	}
+	waiting, err := e.s.waiting(acc.Maildrop)
+	if err != nil {
+		return err
+	}
+	if len(waiting) > 0 && !edit.DiscardMail {
+		return refuse(store.CodeNotEmpty, "%d messages wait for %s: fetch them first, or say --discard-mail to delete them with the account", len(waiting), name)
+	}
+	if len(waiting) > 0 {
+		e.discard = append(e.discard, acc.Maildrop)
+	}
+	return e.tx.Bucket(bucketAccounts).Delete([]byte(name))
+}
+
+// waiting lists what a maildrop holds, pending changes included.
+func (s *Store) waiting(drop store.MaildropID) ([]entry, error) {
+	if err := s.indexer.settle(drop); err != nil {
+		return nil, err
+	}
+	return s.index.list(drop)
+}
+
+// discardMail deletes the mail of removed accounts, after every edit was found to be possible and before any is durable: a
+// crash between leaves an account without the mail that its operator threw away, and never mail without an account.
+func (e *editor) discardMail() error {
+	for _, drop := range e.discard {
+		entries, err := e.s.waiting(drop)
+		if err != nil {
+			return err
+		}
+		var freed int64
+		seqs := make([]uint64, len(entries))
+		for i, en := range entries {
+			seqs[i] = en.seq
+			freed += en.octets
+		}
+		if err := e.s.delete(e.ctx, kindRemoval, drop, freed, seqs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *editor) addAlias(edit store.Edit) error {
+	if len(edit.Address) > 0 && edit.Address[0] == '@' {
+		return e.addDomainAlias(edit)
+	}
+	name, err := address(edit.Address)
+	if err != nil {
+		return err
+	}
+	if e.dir.accounts[name] != nil {
+		return refuse(store.CodeExists, "%s is an account, so it can't be an alias", name)
+	}
+	if len(edit.Targets) == 0 {
+		return refuse(store.CodeInvalid, "alias %s has no target", name)
+	}
+	var targets []string
+	for _, t := range edit.Targets {
+		target, err := e.target(name, t)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(targets, target) {
+			targets = append(targets, target)
+		}
+	}
+	return putJSON(e.tx.Bucket(bucketAliases), name, targets)
+}
+
+// target checks that mail for a target stays here.
+func (e *editor) target(of, text string) (string, error) {
+	name, err := address(text)
+	if err != nil {
+		return "", err
+	}
+	if e.dir.accounts[name] == nil && e.dir.aliases[name] == nil {
+		return "", refuse(store.CodeInvalid, "%s can't be a target: it is neither an account nor an alias here, and letterbox sends no mail elsewhere", name)
+	}
+	if name == of || e.dir.leadsTo(name, of, 0) {
+		return "", refuse(store.CodeInvalid, "%s can't be a target of %s: it leads back to it", name, of)
+	}
+	return name, nil
+}
+
+func (d *directory) leadsTo(from, to string, depth int) bool {
+	return depth < maxAliasDepth && slices.ContainsFunc(d.aliases[from], func(t string) bool {
+		return t == to || d.leadsTo(t, to, depth+1)
+	})
+}
+
+func (e *editor) addDomainAlias(edit store.Edit) error {
+	from, err := domain(edit.Address)
+	if err != nil {
+		return err
+	}
+	if len(edit.Targets) != 1 || edit.Targets[0] == "" || edit.Targets[0][0] != '@' {
+		return refuse(store.CodeInvalid, "a domain alias has one target, which is a domain too: @a.example @b.example")
+	}
+	to, err := domain(edit.Targets[0])
+	if err != nil {
+		return err
+	}
+	if !e.dir.domains[to] {
+		return refuse(store.CodeInvalid, "@%s can't be a target: no account, alias or catch-all is in that domain, and letterbox sends no mail elsewhere", to)
+	}
+	for at, depth := to, 0; depth <= maxAliasDepth && at != ""; at, depth = e.dir.domainAliases[at], depth+1 {
+		if at == from {
+			return refuse(store.CodeInvalid, "@%s can't be a target of @%s: it leads back to it", to, from)
+		}
+	}
+	for name := range e.dir.accounts {
+		if domainOf(name) == from {
+			return refuse(store.CodeExists, "@%s can't be a domain alias: it has accounts of its own, such as %s", from, name)
+		}
+	}
+	return putJSON(e.tx.Bucket(bucketAliases), "@"+from, []string{"@" + to})
+}
+
+// domain returns the canonical form of a domain in an edit, with or without an @ in front.
+func domain(text string) (string, error) {
+	name := text
+	if name != "" && name[0] == '@' {
+		name = name[1:]
+	}
+	d, err := store.ParseDomain(name)
+	if err != nil {
+		return "", refuse(store.CodeInvalid, "%q %v", text, err)
+	}
+	return d, nil
+}
+
+func (e *editor) removeAlias(edit store.Edit) error {
+	var name string
+	var err error
+	if len(edit.Address) > 0 && edit.Address[0] == '@' {
+		name, err = domain(edit.Address)
+		name = "@" + name
+	} else {
+		name, err = address(edit.Address)
+	}
+	if err != nil {
+		return err
+	}
+	b := e.tx.Bucket(bucketAliases)
+	if b.Get([]byte(name)) == nil {
+		return refuse(store.CodeMissing, "%s is no alias: see letterbox alias list", name)
+	}
+	return b.Delete([]byte(name))
+}
+
+func (e *editor) catchAll(edit store.Edit) error {
+	name, err := domain(edit.Address)
+	if err != nil {
+		return err
+	}
+	b := e.tx.Bucket(bucketCatchAlls)
+	if edit.Op == store.ClearCatchAll {
+		if b.Get([]byte(name)) == nil {
+			return refuse(store.CodeMissing, "%s has no catch-all: see letterbox catchall list", name)
+		}
+		return b.Delete([]byte(name))
+	}
+	if len(edit.Targets) != 1 {
+		return refuse(store.CodeInvalid, "a catch-all has one target")
+	}
+	if to := e.dir.domainAliases[name]; to != "" {
+		return refuse(store.CodeInvalid, "%s is a domain alias of %s: set the catch-all there", name, to)
+	}
+	target, err := e.target("", edit.Targets[0])
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte(name), []byte(target))
+}

@@ -1,0 +1,232 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/seglog"
+)
+
+// indexFormat is the version of index.db. Another version is not migrated but rebuilt from the log.
+const indexFormat = 1
+
+// Buckets of index.db. doc.go describes their keys and values.
+var (
+	bucketMeta    = []byte("meta")
+	bucketEntries = []byte("entries")
+	bucketIDs     = []byte("ids")
+	bucketDrops   = []byte("maildrops")
+)
+
+// Keys of bucketMeta.
+var (
+	keyFormat = []byte("format")
+	keyState  = []byte("state")
+)
+
+// openTimeout is how long bbolt waits for its own lock; the folder's lock was taken before, so nobody should hold it.
+const openTimeout = 5 * time.Second
+
+// errIndex means that index.db can't be used and is to be rebuilt from the log.
+var errIndex = errors.New("index is to be rebuilt")
+
+// index is index.db: for each question about mail an answer that the log could give again.
+type index struct {
+	db *bbolt.DB
+}
+
+// state is what the index says of itself: up to where of the log it reaches, and what it counted.
+type state struct {
+	mark   seglog.Mark
+	totals totals
+	lastID store.ID
+}
+
+// openIndex opens or makes index.db for the store with this id. errIndex: remove it and call again.
+func openIndex(path string, storeID [16]byte) (*index, state, error) {
+	db, err := openBolt(path)
+	if err != nil {
+		return nil, state{}, fmt.Errorf("%w: %w", errIndex, err)
+	}
+	ix := &index{db: db}
+	st, err := ix.load(storeID)
+	if err != nil {
+		db.Close() //nolint:errcheck // err says more
+		return nil, state{}, err
+	}
+	return ix, st, nil
+}
+
+func openBolt(path string) (*bbolt.DB, error) {
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:         openTimeout,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: initialMmap(),
+	})
+}
+
+func (ix *index) load(storeID [16]byte) (st state, err error) {
+	wanted := append([]byte{indexFormat}, storeID[:]...)
+	err = ix.db.Update(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil {
+			return ix.create(tx, wanted)
+		}
+		if !bytes.Equal(meta.Get(keyFormat), wanted) {
+			return fmt.Errorf("%w: it has another format, or belongs to another store", errIndex)
+		}
+		if !st.decode(meta.Get(keyState)) {
+			return fmt.Errorf("%w: its position can't be read", errIndex)
+		}
+		return nil
+	})
+	return st, err
+}
+
+func (ix *index) create(tx *bbolt.Tx, format []byte) error {
+	for _, name := range [][]byte{bucketMeta, bucketEntries, bucketIDs, bucketDrops} {
+		b, err := tx.CreateBucketIfNotExists(name)
+		if err != nil {
+			return err
+		}
+		if name[0] == 'i' || name[0] == 'e' {
+			b.FillPercent = 0.9 // keys mostly ascend
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	if err := meta.Put(keyFormat, format); err != nil {
+		return err
+	}
+	return meta.Put(keyState, state{}.encode())
+}
+
+func (s state) encode() []byte {
+	b := make([]byte, 0, 160)
+	for _, v := range []uint64{s.mark.Segment, uint64(s.mark.Offset), s.mark.Seq, uint64(s.mark.Chain)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	for _, v := range s.totals.wire() {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return append(b, s.lastID[:]...)
+}
+
+func (s *state) decode(b []byte) bool {
+	if len(b) != 4*8+len(seglog.Totals{})*8+16 {
+		return false
+	}
+	word := func() uint64 {
+		v := binary.LittleEndian.Uint64(b)
+		b = b[8:]
+		return v
+	}
+	s.mark.Segment, s.mark.Offset, s.mark.Seq, s.mark.Chain = word(), int64(word()), word(), uint32(word())
+	var t seglog.Totals
+	for i := range t {
+		t[i] = word()
+	}
+	s.totals = totalsOf(t)
+	copy(s.lastID[:], b)
+	return true
+}
+
+func entryKey(drop store.MaildropID, seq uint64) []byte {
+	k := make([]byte, 16)
+	binary.BigEndian.PutUint64(k, uint64(drop))
+	binary.BigEndian.PutUint64(k[8:], seq)
+	return k
+}
+
+// entry is one message in one maildrop.
+type entry struct {
+	seq     uint64
+	id      store.ID
+	pos     seglog.Pos
+	octets  int64
+	foreign string
+}
+
+// encode writes id, flags, segment, offset, octets and the foreign UIDL, which takes what is left.
+func (e *entry) encode() []byte {
+	b := make([]byte, 0, 48+len(e.foreign))
+	b = append(b, e.id[:]...)
+	b = append(b, 0) // flags: none yet
+	b = binary.AppendUvarint(b, e.pos.Segment)
+	b = binary.AppendUvarint(b, uint64(e.pos.Offset))
+	b = binary.AppendUvarint(b, uint64(e.octets))
+	return append(b, e.foreign...)
+}
+
+func (e *entry) decode(key, value []byte) bool {
+	r := headReader{b: value}
+	copy(e.id[:], r.take(16))
+	r.take(1)
+	e.pos = seglog.Pos{Segment: r.uvarint(), Offset: int64(r.uvarint())}
+	e.octets = int64(r.uvarint())
+	e.foreign = string(r.b)
+	if len(key) != 16 || r.bad {
+		return false
+	}
+	e.seq = binary.BigEndian.Uint64(key[8:])
+	return true
+}
+
+// list returns the entries of a maildrop in the order of their arrival.
+func (ix *index) list(drop store.MaildropID) ([]entry, error) {
+	var entries []entry
+	err := ix.db.View(func(tx *bbolt.Tx) error {
+		if n := decodeCounts(tx.Bucket(bucketDrops).Get(entryKey(drop, 0)[:8])); n.messages > 0 {
+			entries = make([]entry, 0, n.messages)
+		}
+		c := tx.Bucket(bucketEntries).Cursor()
+		prefix := entryKey(drop, 0)[:8]
+		for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+			var e entry
+			if !e.decode(k, v) {
+				return fmt.Errorf("%w: an entry of maildrop %d can't be read", errIndex, drop)
+			}
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	return entries, err
+}
+
+// counts are the messages that wait in a maildrop and their octets.
+type counts struct{ messages, octets int64 }
+
+func decodeCounts(b []byte) counts {
+	r := headReader{b: b}
+	if len(b) == 0 {
+		return counts{}
+	}
+	return counts{int64(r.uvarint()), int64(r.uvarint())}
+}
+
+func (c counts) encode() []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(nil, uint64(c.messages)), uint64(c.octets))
+}
+
+// counts returns what waits in each maildrop.
+func (ix *index) counts() (map[store.MaildropID]counts, error) {
+	all := map[store.MaildropID]counts{}
+	err := ix.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketDrops).ForEach(func(k, v []byte) error {
+			all[store.MaildropID(binary.BigEndian.Uint64(k))] = decodeCounts(v)
+			return nil
+		})
+	})
+	return all, err
+}
+
+func isCorruptIndex(err error) bool {
+	return errors.Is(err, errIndex) || errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) ||
+		errors.Is(err, bolterrors.ErrVersionMismatch)
+}

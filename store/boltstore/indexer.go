@@ -1,0 +1,227 @@
+package boltstore
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/seglog"
+)
+
+const (
+	// indexInterval is how long a durable record may wait for the index when nobody asks for it.
+	indexInterval = 200 * time.Millisecond
+	// indexBatch bounds one transaction, so that none stays open for long.
+	indexBatch = 4096
+	// maxPending bounds the records that wait for the index, and so the memory that they take (about 200 octets each)
+	// and the time that replay needs after a kill. Beyond it the log waits.
+	maxPending = 16 * indexBatch
+)
+
+// indexer applies durable records to the index in the background, in their order.
+type indexer struct {
+	ix      *index
+	condemn func(error) // told once when the index can't be written any more
+
+	mu      sync.Mutex
+	changed sync.Cond
+	queue   []group
+	pending int   // changes in queue
+	state   state // behind the last of queue
+	flushed state // behind what the index holds
+	touched map[store.MaildropID]int
+	queued  uint64 // groups, ever
+	applied uint64 // groups, ever
+	urgent  bool
+	stopped bool
+	err     error
+
+	wake chan struct{}
+	done chan struct{}
+}
+
+// group is what one fdatasync of the log made durable.
+type group struct {
+	changes []*change
+	after   seglog.Mark
+}
+
+func newIndexer(ix *index, at state, condemn func(error)) *indexer {
+	x := &indexer{
+		ix: ix, condemn: condemn, state: at, flushed: at, touched: map[store.MaildropID]int{},
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	x.changed.L = &x.mu
+	return x
+}
+
+// add queues changes that are durable. It waits while too many are pending.
+func (x *indexer) add(changes []*change, after seglog.Mark) {
+	x.mu.Lock()
+	for x.pending > maxPending && x.err == nil {
+		x.hurry()
+		x.changed.Wait()
+	}
+	x.queue = append(x.queue, group{changes, after})
+	x.queued++
+	x.pending += len(changes)
+	x.state.pass(changes, after)
+	for _, c := range changes {
+		x.touch(c, 1)
+	}
+	x.mu.Unlock()
+	x.signal()
+}
+
+// pass moves the state behind a group.
+func (s *state) pass(changes []*change, after seglog.Mark) {
+	for _, c := range changes {
+		s.totals.add(c)
+		if c.kind == kindMessage && string(c.id[:]) > string(s.lastID[:]) {
+			s.lastID = c.id
+		}
+	}
+	s.mark = after
+}
+
+// touch counts the pending changes of each maildrop.
+func (x *indexer) touch(c *change, n int) {
+	count := func(drop store.MaildropID) {
+		if x.touched[drop] += n; x.touched[drop] == 0 {
+			delete(x.touched, drop)
+		}
+	}
+	if c.kind != kindMessage {
+		count(c.drop)
+	}
+	for _, r := range c.recipients {
+		count(r.drop)
+	}
+}
+
+func (x *indexer) signal() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (x *indexer) hurry() {
+	x.urgent = true
+	x.signal()
+}
+
+// settle returns when everything that is pending for drop stands in the index. The zero MaildropID stands for all.
+func (x *indexer) settle(drop store.MaildropID) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if drop != 0 && x.touched[drop] == 0 {
+		return nil
+	}
+	for target := x.queued; x.applied < target && x.err == nil; x.changed.Wait() {
+		x.hurry()
+	}
+	return x.err
+}
+
+// snapshot returns the state behind everything that is durable, and how much of it is pending.
+func (x *indexer) snapshot() (state, int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.state, x.pending
+}
+
+// stop applies what is pending and ends run. The log must be closed before.
+func (x *indexer) stop() error {
+	x.mu.Lock()
+	x.stopped = true
+	x.hurry()
+	x.mu.Unlock()
+	<-x.done
+	return x.err
+}
+
+// run is the goroutine that writes the index.
+func (x *indexer) run() {
+	defer close(x.done)
+	timer := time.NewTimer(indexInterval)
+	defer timer.Stop()
+	for {
+		<-x.wake
+		if !x.isUrgent() {
+			timer.Reset(indexInterval)
+			x.pause(timer.C)
+		}
+		if !x.flush() {
+			return
+		}
+	}
+}
+
+// pause lets changes gather for an interval, or until somebody waits for them.
+func (x *indexer) pause(interval <-chan time.Time) {
+	for {
+		select {
+		case <-interval:
+			return
+		case <-x.wake:
+			if x.isUrgent() {
+				return
+			}
+		}
+	}
+}
+
+func (x *indexer) isUrgent() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.urgent || x.pending >= indexBatch
+}
+
+// flush applies all that is queued, in batches, and tells whether run goes on.
+func (x *indexer) flush() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.urgent = false
+	for len(x.queue) > 0 && x.err == nil {
+		batch, groups := x.batch()
+		at := x.flushed
+		at.pass(batch, x.queue[groups-1].after)
+		x.mu.Unlock()
+		err := x.ix.apply(batch, at)
+		x.mu.Lock()
+		if err != nil {
+			x.err = fmt.Errorf("index: %w", err)
+			x.condemn(x.err)
+			break
+		}
+		x.flushed = at
+		x.retire(batch, groups)
+	}
+	x.changed.Broadcast()
+	return !x.stopped && x.err == nil
+}
+
+// batch returns the changes of the first groups, up to a bound.
+func (x *indexer) batch() (changes []*change, groups int) {
+	for _, g := range x.queue {
+		if groups > 0 && len(changes)+len(g.changes) > indexBatch {
+			break
+		}
+		changes = append(changes, g.changes...)
+		groups++
+	}
+	return changes, groups
+}
+
+// retire takes groups that were applied off the queue.
+func (x *indexer) retire(batch []*change, groups int) {
+	for _, c := range batch {
+		x.touch(c, -1)
+	}
+	x.applied += uint64(groups)
+	x.pending -= len(batch)
+	x.queue = append(x.queue[:0], x.queue[groups:]...)
+	x.changed.Broadcast()
+}

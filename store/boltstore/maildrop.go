@@ -1,0 +1,273 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/secret"
+	"example.org/letterbox/store/seglog"
+)
+
+// maildrop is one locked maildrop: a POP3 session.
+type maildrop struct {
+	s        *Store
+	drop     store.MaildropID
+	messages []store.Message
+	places   []place
+	lost     chan struct{}
+
+	mu     sync.Mutex
+	closed bool
+	gone   bool // lost is closed
+}
+
+// place is where a message stands, and the sequence number that names it for ever.
+type place struct {
+	seq uint64
+	pos seglog.Pos
+}
+
+// Open implements store.Pickup.
+func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error) {
+	drop, err := s.authenticate(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	m := &maildrop{s: s, drop: drop, lost: make(chan struct{})}
+	if err := s.take(m); err != nil {
+		return nil, err
+	}
+	if err := m.load(); err != nil {
+		m.Close() //nolint:errcheck // err says more
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return m, nil
+}
+
+// authenticate checks name and secret. An unknown, a disabled and a known account take the same work and time.
+func (s *Store) authenticate(ctx context.Context, l store.Login) (store.MaildropID, error) {
+	var acc *account
+	name, err := store.ParseAddress(l.Name)
+	if err == nil {
+		acc = s.accounts.directory().accounts[name.String()]
+	}
+	hash := ""
+	if acc != nil {
+		hash = acc.Hash
+	}
+	ok, rehash, err := s.verifier.Verify(ctx, hash, l.Secret)
+	switch {
+	case errors.Is(err, secret.ErrBusy):
+		return 0, store.ErrBusy
+	case err != nil:
+		return 0, err
+	case !ok || acc == nil || acc.Disabled:
+		return 0, store.ErrCredential
+	}
+	if rehash {
+		s.rehash(name.String(), hash, l.Secret)
+	}
+	return acc.Maildrop, nil
+}
+
+// rehash replaces a hash of another kind, now that the password is at hand. The login does not depend on it.
+func (s *Store) rehash(address, old, password string) {
+	hash, err := secret.Hash(password)
+	if err == nil {
+		err = s.accounts.setHash(address, old, hash)
+	}
+	if err != nil {
+		s.opt.Log.Warn().AnErr("reason", err).Msg("a password could not be hashed anew")
+	}
+}
+
+// take locks the maildrop.
+func (s *Store) take(m *maildrop) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.shut:
+		return store.ErrUnavailable
+	case s.inUse[m.drop] != nil:
+		return store.ErrInUse
+	}
+	s.inUse[m.drop] = m
+	return nil
+}
+
+// load takes the snapshot. What is durable is in it, so a pending change of this maildrop is applied first.
+func (m *maildrop) load() error {
+	if err := m.s.indexer.settle(m.drop); err != nil {
+		return err
+	}
+	entries, err := m.s.index.list(m.drop)
+	if err != nil {
+		return err
+	}
+	m.messages, m.places = make([]store.Message, len(entries)), make([]place, len(entries))
+	for i, e := range entries {
+		m.messages[i] = store.Message{ID: e.id, Foreign: e.foreign, Octets: e.octets}
+		m.places[i] = place{e.seq, e.pos}
+	}
+	return nil
+}
+
+// Messages implements store.Maildrop.
+func (m *maildrop) Messages() []store.Message { return m.messages }
+
+// Active implements store.Maildrop.
+func (m *maildrop) Active() {}
+
+// Lost implements store.Maildrop.
+func (m *maildrop) Lost() <-chan struct{} { return m.lost }
+
+// lose takes the maildrop away from its session.
+func (m *maildrop) lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.gone {
+		m.gone = true
+		close(m.lost)
+	}
+}
+
+// Commit implements store.Maildrop.
+func (m *maildrop) Commit(ctx context.Context, deleted []int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.gone {
+		return store.ErrLost
+	}
+	if len(deleted) == 0 {
+		return nil
+	}
+	seqs := make([]uint64, len(deleted))
+	var freed int64
+	for i, n := range deleted {
+		if n < 0 || n >= len(m.places) {
+			return fmt.Errorf("no message at index %d", n)
+		}
+		seqs[i] = m.places[n].seq
+		freed += m.messages[n].Octets
+	}
+	slices.Sort(seqs)
+	if len(slices.Compact(seqs)) != len(deleted) {
+		return errors.New("a message is named twice")
+	}
+	if err := m.s.delete(ctx, kindDeletion, m.drop, freed, seqs); err != nil {
+		return err
+	}
+	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
+	return nil
+}
+
+// delete appends one record that deletes entries of a maildrop.
+func (s *Store) delete(ctx context.Context, kind uint8, drop store.MaildropID, freed int64, seqs []uint64) error {
+	id := s.ids.next()
+	c := &change{kind: kind, id: id, drop: drop, freed: freed, deleted: seqs}
+	return s.append(ctx, &seglog.Record{Kind: kind, ID: id, Head: deletionHead(drop, freed, seqs), Tag: c})
+}
+
+// Close implements store.Maildrop.
+func (m *maildrop) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	if m.s.inUse[m.drop] == m {
+		delete(m.s.inUse, m.drop)
+	}
+	return nil
+}
+
+// Retrieve implements store.Maildrop. The whole body is checked before the first octet is returned.
+func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if i < 0 || i >= len(m.places) {
+		return nil, fmt.Errorf("no message at index %d", i)
+	}
+	rec, err := m.s.log.Read(m.places[i].pos, m.messages[i].Octets)
+	if err != nil {
+		return nil, corrupt(err)
+	}
+	b, err := m.assemble(rec, i)
+	if err != nil {
+		rec.Close() //nolint:errcheck // it never fails
+		return nil, corrupt(err)
+	}
+	return b, nil
+}
+
+func corrupt(err error) error {
+	var c *seglog.Corrupt
+	if errors.As(err, &c) || errors.Is(err, errHead) {
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+}
+
+func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
+	wrong := func(reason string) error { return &seglog.Corrupt{Pos: rec.Pos, ID: rec.ID, Reason: reason} }
+	if rec.ID != m.messages[i].ID || rec.Kind != kindMessage {
+		return nil, wrong("the index names another message")
+	}
+	head, err := parseMessageHead(rec.Head)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(head.recipients, func(r recipientView) bool { return r.drop == m.drop })
+	if at < 0 {
+		return nil, wrong("the message is not for this maildrop")
+	}
+	if err := rec.Check(); err != nil {
+		return nil, err
+	}
+	b := &message{rec: rec, parts: [2][]byte{head.recipients[at].prefix, head.trace}}
+	if b.size() != m.messages[i].Octets {
+		return nil, wrong("the message has another size than the index says")
+	}
+	return b, nil
+}
+
+// message reads one message: the recipient's own lines, the trace, the body.
+type message struct {
+	rec   *seglog.Reader
+	parts [2][]byte
+	at    int64 // octets of the body that were read
+}
+
+func (b *message) size() int64 {
+	return int64(len(b.parts[0])) + int64(len(b.parts[1])) + int64(b.rec.BodyLen)
+}
+
+// Read implements io.Reader.
+func (b *message) Read(p []byte) (n int, err error) {
+	for i := range b.parts {
+		k := copy(p[n:], b.parts[i])
+		b.parts[i] = b.parts[i][k:]
+		n += k
+		if n == len(p) {
+			return n, nil
+		}
+	}
+	k, err := b.rec.ReadAt(p[n:], b.at)
+	b.at += int64(k)
+	if n+k > 0 && errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n + k, err
+}
+
+// Close implements io.Closer.
+func (b *message) Close() error {
+	b.parts = [2][]byte{}
+	return b.rec.Close()
+}

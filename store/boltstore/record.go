@@ -1,0 +1,182 @@
+package boltstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/seglog"
+)
+
+// Kinds of records in the log.
+const (
+	kindMessage  = 1 // head: messageHead; body: the canonical message as it came
+	kindDeletion = 2 // head: deletionHead; one for each QUIT
+	kindRemoval  = 3 // head: deletionHead; an account was removed together with its mail
+)
+
+// change is what one record of the log does to the index. It is made when the record is written, and again from the
+// record's head at replay.
+type change struct {
+	kind uint8
+	id   store.ID
+	seq  uint64
+	pos  seglog.Pos
+	size int64 // of the whole record
+
+	recipients []entryRef // kindMessage
+	octets     int64      // kindMessage: trace and body
+
+	drop    store.MaildropID // kindDeletion, kindRemoval
+	deleted []uint64         // sequence numbers, ascending
+	freed   int64            // octets of the deleted entries
+}
+
+// entryRef is one recipient of a message.
+type entryRef struct {
+	drop   store.MaildropID
+	prefix int64 // octets of its own header lines
+}
+
+var errHead = errors.New("record's head can't be read")
+
+// messageHead is the head of a kindMessage record: envelope, trace, recipients.
+//
+//	uvarint length, session; uvarint length, reverse-path; uvarint length, trace
+//	uvarint number of recipients; each: maildrop (8), uvarint length, prefix
+func messageHead(e store.Envelope, f store.Final) []byte {
+	size := len(e.Session) + len(e.From) + len(f.Trace) + 4*binary.MaxVarintLen64
+	for _, r := range f.Recipients {
+		size += len(r.Prefix) + 8 + binary.MaxVarintLen64
+	}
+	b := make([]byte, 0, size)
+	b = appendBytes(b, []byte(e.Session))
+	b = appendBytes(b, []byte(e.From))
+	b = appendBytes(b, f.Trace)
+	b = binary.AppendUvarint(b, uint64(len(f.Recipients)))
+	for _, r := range f.Recipients {
+		b = binary.LittleEndian.AppendUint64(b, uint64(r.Maildrop))
+		b = appendBytes(b, r.Prefix)
+	}
+	return b
+}
+
+func appendBytes(b, field []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(field))), field...)
+}
+
+// deletionHead is the head of a kindDeletion or kindRemoval record.
+//
+//	maildrop (8); uvarint octets freed; uvarint number; each: uvarint distance from the sequence number before
+func deletionHead(drop store.MaildropID, freed int64, deleted []uint64) []byte {
+	b := make([]byte, 0, 8+(2+len(deleted))*3)
+	b = binary.LittleEndian.AppendUint64(b, uint64(drop))
+	b = binary.AppendUvarint(b, uint64(freed))
+	b = binary.AppendUvarint(b, uint64(len(deleted)))
+	var last uint64
+	for _, seq := range deleted {
+		b = binary.AppendUvarint(b, seq-last)
+		last = seq
+	}
+	return b
+}
+
+// headReader takes a head apart. After the first field that does not fit, ok is false and all further fields are empty.
+type headReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *headReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *headReader) take(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	field := r.b[:n]
+	r.b = r.b[n:]
+	return field
+}
+
+func (r *headReader) bytes() []byte { return r.take(r.uvarint()) }
+
+func (r *headReader) drop() store.MaildropID {
+	b := r.take(8)
+	if b == nil {
+		return 0
+	}
+	return store.MaildropID(binary.LittleEndian.Uint64(b))
+}
+
+// messageView is a message's head, taken apart; its fields point into the head.
+type messageView struct {
+	session, from, trace []byte
+	recipients           []recipientView
+}
+
+type recipientView struct {
+	drop   store.MaildropID
+	prefix []byte
+}
+
+func parseMessageHead(head []byte) (messageView, error) {
+	r := headReader{b: head}
+	m := messageView{session: r.bytes(), from: r.bytes(), trace: r.bytes()}
+	n := r.uvarint()
+	if n > store.MaxRecipients {
+		return m, errHead
+	}
+	m.recipients = make([]recipientView, n)
+	for i := range m.recipients {
+		m.recipients[i] = recipientView{drop: r.drop(), prefix: r.bytes()}
+	}
+	if r.bad {
+		return m, errHead
+	}
+	return m, nil
+}
+
+// changeOf reads a record's head at replay.
+func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
+	c := &change{kind: h.Kind, id: h.ID, seq: h.Seq, pos: pos, size: h.Size()}
+	switch h.Kind {
+	case kindMessage:
+		m, err := parseMessageHead(head)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", pos, err)
+		}
+		c.octets = int64(len(m.trace)) + int64(h.BodyLen)
+		for _, r := range m.recipients {
+			c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix))})
+		}
+	case kindDeletion, kindRemoval:
+		r := headReader{b: head}
+		c.drop, c.freed = r.drop(), int64(r.uvarint())
+		n := r.uvarint()
+		if n > uint64(len(r.b)) {
+			return nil, fmt.Errorf("%s: %w", pos, errHead)
+		}
+		c.deleted = make([]uint64, n)
+		var last uint64
+		for i := range c.deleted {
+			last += r.uvarint()
+			c.deleted[i] = last
+		}
+		if r.bad {
+			return nil, fmt.Errorf("%s: %w", pos, errHead)
+		}
+	default:
+		return nil, fmt.Errorf("%s: record of the unknown kind %d: start the version that wrote it", pos, h.Kind)
+	}
+	return c, nil
+}

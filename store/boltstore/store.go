@@ -1,0 +1,348 @@
+package boltstore
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/secret"
+	"example.org/letterbox/store/seglog"
+	"example.org/letterbox/store/vfs"
+)
+
+// ErrNoStore means that the folder holds no store, and Options.Create was not given.
+var ErrNoStore = errors.New("no store here")
+
+// Defaults of Options.
+const (
+	DefaultBodyMemory = 64 << 20
+	DefaultHashMemory = 64 << 20
+)
+
+// Options configure a store. The zero value opens an existing store with the defaults.
+type Options struct {
+	Log    zerolog.Logger // what the operator should know: nothing in ordinary life
+	Create bool           // make a store where there is none; else Open fails with ErrNoStore
+
+	BodyMemory   int64            // octets of bodies that all drafts hold together; 0: DefaultBodyMemory
+	HashMemory   int64            // octets that checking passwords may take at once; 0: DefaultHashMemory
+	SegmentBytes int64            // size at which a segment of the log is sealed; 0: seglog's default
+	FS           vfs.FS           // nil: the operating system's
+	Now          func() time.Time // nil: time.Now
+}
+
+func (o *Options) defaults() {
+	if o.BodyMemory == 0 {
+		o.BodyMemory = DefaultBodyMemory
+	}
+	if o.HashMemory == 0 {
+		o.HashMemory = DefaultHashMemory
+	}
+	if o.FS == nil {
+		o.FS = vfs.OS{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// Store is an open store. It is a store.Deliverer, a store.Pickup and a store.Admin, safe for many goroutines.
+type Store struct {
+	dir string
+	opt Options
+	id  identity
+
+	lock     *folderLock
+	log      *seglog.Log
+	index    *index
+	indexer  *indexer
+	accounts *accounts
+	verifier *secret.Verifier
+	ids      idSource
+	memory   *bodyMemory
+
+	// admission is held for reading while a message is committed, and for writing while an account is removed: no
+	// message is committed to a maildrop that is gone.
+	admission sync.RWMutex
+
+	mu    sync.Mutex
+	inUse map[store.MaildropID]*maildrop
+	shut  bool
+
+	indexErr     atomic.Pointer[error]
+	lastDelivery atomic.Int64 // Unix nanoseconds
+	lastDrain    atomic.Int64
+}
+
+// Open opens the store in dir and replays what its index lacks. It fails with ErrLocked while another process holds the
+// folder, with ErrNoStore where there is none, and with a *seglog.Corrupt error when acknowledged mail is damaged.
+func Open(dir string, o Options) (_ *Store, err error) {
+	o.defaults()
+	s := &Store{
+		dir: dir, opt: o, inUse: map[store.MaildropID]*maildrop{},
+		verifier: secret.NewVerifier(o.HashMemory), memory: newBodyMemory(o.BodyMemory), ids: idSource{now: o.Now},
+	}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	if err := s.openFolder(); err != nil {
+		return nil, err
+	}
+	if s.accounts, err = openAccounts(filepath.Join(dir, "accounts.db"), s.id.storeID(), o.Now); err != nil {
+		return nil, err
+	}
+	if err := s.openMail(); err != nil {
+		return nil, err
+	}
+	go s.indexer.run()
+	return s, nil
+}
+
+// openFolder locks the folder and finds out whose it is.
+func (s *Store) openFolder() (err error) {
+	if s.opt.Create {
+		if err := os.MkdirAll(s.dir, 0o700); err != nil {
+			return err
+		}
+	} else if _, err := os.Stat(filepath.Join(s.dir, identityFile)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", ErrNoStore, s.dir)
+	}
+	if s.lock, err = lockFolder(s.dir); err != nil {
+		return err
+	}
+	s.id, err = loadIdentity(s.dir)
+	if errors.Is(err, fs.ErrNotExist) && s.opt.Create {
+		s.id, err = makeIdentity(s.opt.FS, s.dir)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.opt.FS.Mkdir(filepath.Join(s.dir, "log"), 0o700); err != nil {
+		return err
+	}
+	return s.opt.FS.SyncDir(s.dir)
+}
+
+// openMail opens the index, rebuilding it where that is in doubt, and replays the log behind it.
+func (s *Store) openMail() error {
+	if _, err := os.Stat(s.condemnedName()); err == nil {
+		s.opt.Log.Warn().Msg("the index could not be written when it was last open: rebuilding it from the log")
+		if err := s.dropIndex(); err != nil {
+			return err
+		}
+	}
+	at, err := s.loadIndex()
+	if err != nil {
+		return err
+	}
+	replayed := replayer{index: s.index, state: at}
+	opt := seglog.Options{
+		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, SegmentBytes: s.opt.SegmentBytes, Durable: s.durable,
+		Totals: func() seglog.Totals { return s.totals(&replayed) },
+	}
+	if s.log, err = seglog.Open(filepath.Join(s.dir, "log"), at.mark, opt, replayed.apply); err != nil {
+		return err
+	}
+	if err := replayed.flush(); err != nil {
+		return err
+	}
+	s.ids.saw(replayed.state.lastID)
+	s.indexer = newIndexer(s.index, replayed.state, s.condemnIndex)
+	return nil
+}
+
+func (s *Store) loadIndex() (at state, err error) {
+	path := filepath.Join(s.dir, "index.db")
+	s.index, at, err = openIndex(path, s.id.storeID())
+	if err == nil || !isCorruptIndex(err) {
+		return at, err
+	}
+	s.opt.Log.Warn().AnErr("reason", err).Msg("rebuilding the index from the log")
+	if err := s.dropIndex(); err != nil {
+		return at, err
+	}
+	s.index, at, err = openIndex(path, s.id.storeID())
+	return at, err
+}
+
+// totals are those of the log's end: of the indexer, or of the replay while there is no indexer yet.
+func (s *Store) totals(r *replayer) seglog.Totals {
+	if s.indexer == nil {
+		return r.state.totals.wire()
+	}
+	st, _ := s.indexer.snapshot()
+	return st.totals.wire()
+}
+
+// replayer applies what Open replays, in batches.
+type replayer struct {
+	index   *index
+	state   state
+	pending []*change
+}
+
+func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after seglog.Mark) error {
+	c, err := changeOf(h, pos, head)
+	if err != nil {
+		return err
+	}
+	r.pending = append(r.pending, c)
+	r.state.pass([]*change{c}, after)
+	return nil
+}
+
+// flush writes what was replayed. It is called once everything of it is durable.
+func (r *replayer) flush() error {
+	for len(r.pending) > indexBatch {
+		// The position moves with the last batch only; a crash before that applies the others again, which changes nothing.
+		if err := r.index.applyPart(r.pending[:indexBatch]); err != nil {
+			return err
+		}
+		r.pending = r.pending[indexBatch:]
+	}
+	err := r.index.apply(r.pending, r.state)
+	r.pending = nil
+	return err
+}
+
+const condemnedFile = "index.condemned"
+
+func (s *Store) condemnedName() string { return filepath.Join(s.dir, condemnedFile) }
+
+// condemnIndex leaves a durable mark: what a failed transaction wrote may be visible and yet never have reached the disk.
+func (s *Store) condemnIndex(cause error) {
+	s.indexErr.CompareAndSwap(nil, &cause)
+	err := writeFile(s.opt.FS, s.condemnedName(), []byte("rebuild index.db from the log\n"))
+	s.opt.Log.Error().AnErr("reason", cause).AnErr("mark", err).Msg("the index can't be written: restart letterbox, which rebuilds it")
+}
+
+// dropIndex removes index.db and then the mark that condemned it.
+func (s *Store) dropIndex() error {
+	for _, name := range []string{filepath.Join(s.dir, "index.db"), s.condemnedName()} {
+		if err := s.opt.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := s.opt.FS.SyncDir(s.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// durable is told of each group by the log's committer.
+func (s *Store) durable(records []*seglog.Record, after seglog.Mark) {
+	changes := make([]*change, len(records))
+	for i, r := range records {
+		c := r.Tag.(*change)
+		c.seq, c.pos, c.size = r.Header.Seq, r.Pos, r.Header.Size()
+		changes[i] = c
+	}
+	s.indexer.add(changes, after)
+}
+
+// Health returns nil while the store can take and delete mail.
+func (s *Store) Health() error {
+	if err := s.indexErr.Load(); err != nil {
+		return *err
+	}
+	return s.log.Health()
+}
+
+// Close ends open maildrops without deleting anything, makes everything durable and frees the folder.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.shut {
+		s.mu.Unlock()
+		return nil
+	}
+	s.shut = true
+	open := make([]*maildrop, 0, len(s.inUse))
+	for _, m := range s.inUse {
+		open = append(open, m)
+	}
+	s.mu.Unlock()
+	for _, m := range open {
+		m.lose()
+	}
+	_, err := s.log.Close()
+	return errors.Join(err, s.indexer.stop(), s.release())
+}
+
+// release closes the files that are open, the lock last.
+func (s *Store) release() error {
+	var errs []error
+	if s.index != nil {
+		errs = append(errs, s.index.db.Close())
+	}
+	if s.accounts != nil {
+		errs = append(errs, s.accounts.db.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.release())
+	}
+	return errors.Join(errs...)
+}
+
+// StoreID names this store, for those who connect to it.
+func (s *Store) StoreID() string { return hex.EncodeToString(s.id.Store) }
+
+// Stats returns the store's counters. It takes no lock that delivery waits for longer than a copy takes.
+func (s *Store) Stats() store.Stats {
+	st, pending := s.indexer.snapshot()
+	c := s.log.Counts()
+	dir := s.accounts.directory()
+	s.mu.Lock()
+	open := len(s.inUse)
+	s.mu.Unlock()
+	free, _ := s.opt.FS.Free(s.dir)
+	stats := store.Stats{
+		Messages: st.totals.present(), Octets: st.totals.octets,
+		Delivered: st.totals.delivered, Deleted: st.totals.deleted + st.totals.removed + st.totals.expired,
+		Accounts: len(dir.accounts), Aliases: len(dir.aliases) + len(dir.domainAliases), CatchAlls: len(dir.catchAlls),
+		LogBytes: c.Bytes, FreeBytes: free, Segments: c.Segments, Pending: int64(pending),
+		Groups: c.Groups, GroupRecords: c.Records, SyncSeconds: c.SyncTime.Seconds(), WriteErrors: c.WriteErrors,
+		OpenMaildrops: open, LastDelivery: unixNano(s.lastDelivery.Load()), LastDrain: unixNano(s.lastDrain.Load()),
+	}
+	for _, a := range dir.accounts {
+		if a.Disabled {
+			stats.Disabled++
+		}
+	}
+	if info, err := os.Stat(filepath.Join(s.dir, "index.db")); err == nil {
+		stats.IndexBytes = info.Size()
+	}
+	return stats
+}
+
+func unixNano(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}
+
+// append writes one record and waits until it is durable.
+func (s *Store) append(ctx context.Context, r *seglog.Record) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.Health(); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	if err := s.log.Append(r); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return nil
+}

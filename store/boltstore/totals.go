@@ -1,0 +1,40 @@
+package boltstore
+
+import "example.org/letterbox/store/seglog"
+
+// totals count entries (one message in one maildrop) since the store was made:
+// delivered + imported + restored = present + deleted + expired + removed + lost.
+type totals struct {
+	delivered, imported, restored, deleted, expired, removed uint64
+	octets                                                   int64 // present now
+}
+
+func (t *totals) present() int64 {
+	return int64(t.delivered + t.imported + t.restored - t.deleted - t.expired - t.removed)
+}
+
+// wire is the form in which the log keeps totals in its segment headers.
+func (t *totals) wire() seglog.Totals {
+	return seglog.Totals{t.delivered, t.imported, t.restored, t.deleted, t.expired, t.removed, uint64(t.octets)}
+}
+
+func totalsOf(w seglog.Totals) totals {
+	return totals{w[0], w[1], w[2], w[3], w[4], w[5], int64(w[6])}
+}
+
+// add counts one record.
+func (t *totals) add(c *change) {
+	switch c.kind {
+	case kindMessage:
+		t.delivered += uint64(len(c.recipients))
+		for _, r := range c.recipients {
+			t.octets += c.octets + r.prefix
+		}
+	case kindDeletion:
+		t.deleted += uint64(len(c.deleted))
+		t.octets -= c.freed
+	case kindRemoval:
+		t.removed += uint64(len(c.deleted))
+		t.octets -= c.freed
+	}
+}

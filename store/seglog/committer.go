@@ -1,0 +1,135 @@
+package seglog
+
+import (
+	"fmt"
+	"time"
+)
+
+// run is the committer: the only goroutine that writes.
+func (l *Log) run() {
+	defer close(l.done)
+	group := make([]*Record, 0, l.opt.GroupRecords)
+	bufs := make([][]byte, 0, 4*l.opt.GroupRecords)
+	for {
+		first := l.carry
+		l.carry = nil
+		if first == nil {
+			var ok bool
+			if first, ok = <-l.queue; !ok {
+				return
+			}
+		}
+		var size int64
+		group, size = l.gather(group[:0], first)
+		err := l.commit(group, size, bufs[:0])
+		if err != nil {
+			l.stats.errors.Add(1)
+		}
+		for i, r := range group {
+			r.done <- err
+			group[i] = nil
+		}
+	}
+}
+
+// gather takes what is queued behind first, without waiting, up to the bounds of a group.
+func (l *Log) gather(group []*Record, first *Record) ([]*Record, int64) {
+	group = append(group, first)
+	size := first.Header.Size()
+	for len(group) < l.opt.GroupRecords && size < l.opt.GroupBytes {
+		select {
+		case r, ok := <-l.queue:
+			if !ok {
+				return group, size
+			}
+			if size+r.Header.Size() > min(l.opt.GroupBytes, l.opt.SegmentBytes-segmentHeader) {
+				l.carry = r
+				return group, size
+			}
+			group = append(group, r)
+			size += r.Header.Size()
+		default:
+			return group, size
+		}
+	}
+	return group, size
+}
+
+// commit makes one group durable, or none of it.
+func (l *Log) commit(group []*Record, size int64, bufs [][]byte) error {
+	if err := l.Health(); err != nil {
+		return err
+	}
+	if l.end.Offset > segmentHeader && l.end.Offset+size > l.opt.SegmentBytes {
+		if err := l.roll(); err != nil {
+			return fmt.Errorf("new segment: %w", err)
+		}
+	}
+	start := l.end
+	end := start
+	for _, r := range group {
+		end.Seq++
+		r.Pos = end.Pos
+		r.Header.Seq = end.Seq
+		// What stands in front of this group is durable; the group itself may reach the disk in any order.
+		r.Header.durableTo = start.Offset
+		r.Header.put(r.raw[:], r.Pos, l.seal)
+		end.Chain = chainOn(end.Chain, r.raw[:])
+		end.Offset += r.Header.Size()
+		bufs = append(bufs, r.raw[:], r.Head)
+		bufs = append(bufs, r.Body...)
+	}
+	if err := l.head.file.WriteVec(bufs, start.Offset); err != nil {
+		return l.cutOff(start.Offset, err)
+	}
+	if err := l.sync(); err != nil {
+		return err
+	}
+	l.end = end
+	l.stats.groups.Add(1)
+	l.stats.records.Add(uint64(len(group)))
+	l.stats.bytes.Add(size)
+	l.opt.Durable(group, end)
+	return nil
+}
+
+// cutOff removes what a failed write may have left, before anybody is told that it failed.
+func (l *Log) cutOff(size int64, cause error) error {
+	err := l.head.file.Truncate(size)
+	if err == nil {
+		err = l.head.file.Sync()
+	}
+	if err != nil {
+		return l.fail(fmt.Errorf("%w; then cutting it off: %w", cause, err))
+	}
+	return cause
+}
+
+func (l *Log) sync() error {
+	begin := time.Now()
+	err := l.head.file.Sync()
+	l.stats.syncNanos.Add(int64(time.Since(begin)))
+	if err != nil {
+		return l.fail(err)
+	}
+	return nil
+}
+
+// fail ends the log's life as a writer.
+func (l *Log) fail(cause error) error {
+	err := fmt.Errorf("%w: %w", ErrBroken, cause)
+	l.broken.CompareAndSwap(nil, &err)
+	return err
+}
+
+// roll begins a new segment. All records of the old one are durable, since groups are.
+func (l *Log) roll() error {
+	h := segHeader{store: l.opt.Store, number: l.end.Segment + 1, firstSeq: l.end.Seq + 1, totals: l.opt.Totals(), prev: l.end}
+	seg, err := l.create(h, nil)
+	if err != nil {
+		return err
+	}
+	l.head = seg
+	l.end = Mark{Pos: Pos{h.number, segmentHeader}, Seq: l.end.Seq}
+	return nil
+}

@@ -1,0 +1,326 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"example.org/letterbox/store/vfs"
+)
+
+// Apply is told of each record behind the mark that Open was given, in the order of the log. head is valid during the
+// call. After is the place behind the record.
+type Apply func(h *Header, pos Pos, head []byte, after Mark) error
+
+// Open opens the log in dir, which may be empty, and replays what stands behind from; the zero Mark replays everything.
+// All that apply was told of is durable when Open returns.
+//
+// A *Corrupt error means that acknowledged records are damaged or missing.
+func Open(dir string, from Mark, opt Options, apply Apply) (*Log, error) {
+	opt.defaults()
+	seal, err := newSealer(opt.Key)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{dir: dir, opt: opt, seal: seal, queue: make(chan *Record, opt.GroupRecords), done: make(chan struct{}), buffers: newBufferPool()}
+	l.files = segments{
+		open: map[uint64]*segment{}, have: map[uint64]bool{}, fs: opt.FS,
+		path: func(n uint64) string { return segmentName(dir, n) },
+	}
+	if err := l.recover(from, apply); err != nil {
+		l.files.close() //nolint:errcheck // err says more
+		return nil, err
+	}
+	go l.run()
+	return l, nil
+}
+
+func (l *Log) recover(from Mark, apply Apply) error {
+	numbers, err := list(l.opt.FS, l.dir)
+	if err != nil {
+		return err
+	}
+	if len(numbers) == 0 {
+		if from.Segment != 0 {
+			return &Corrupt{Pos: from.Pos, Reason: "the log is empty, but the index holds mail from it"}
+		}
+		return l.begin()
+	}
+	headers, err := l.readHeaders(numbers)
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		l.files.have[n] = true
+	}
+	last := headers[len(headers)-1]
+	if from.Segment > last.number {
+		return &Corrupt{Pos: from.Pos, Reason: "the index holds mail from a segment that is not there"}
+	}
+	r := replay{log: l, from: from, apply: apply, mark: from}
+	for i, h := range headers[:len(headers)-1] {
+		if err := r.sealed(h, headers[i+1].prev); err != nil {
+			return err
+		}
+	}
+	return r.last(last)
+}
+
+// begin makes the first segment.
+func (l *Log) begin() error {
+	h := segHeader{store: l.opt.Store, number: 1, firstSeq: 1, totals: l.opt.Totals()}
+	seg, err := l.create(h, nil)
+	if err != nil {
+		return err
+	}
+	l.head, l.end = seg, Mark{Pos: Pos{1, segmentHeader}}
+	return nil
+}
+
+// readHeaders reads and checks the header of each segment, and that none is missing between them.
+func (l *Log) readHeaders(numbers []uint64) ([]segHeader, error) {
+	headers := make([]segHeader, len(numbers))
+	for i, n := range numbers {
+		h := &headers[i]
+		seg, err := l.files.acquire(n)
+		if err != nil {
+			return nil, err
+		}
+		size, err := l.readHeader(seg, h)
+		l.files.release(seg)
+		if err != nil {
+			return nil, fmt.Errorf("%s %w", segmentName(l.dir, n), err)
+		}
+		l.stats.bytes.Add(size)
+		if i > 0 && (h.number != headers[i-1].number+1 || h.prev.Segment != headers[i-1].number) {
+			return nil, &Corrupt{Pos: Pos{Segment: headers[i-1].number + 1}, Reason: "the segment is missing"}
+		}
+	}
+	return headers, nil
+}
+
+func (l *Log) readHeader(seg *segment, h *segHeader) (int64, error) {
+	buf := make([]byte, segmentHeader)
+	if n, err := seg.file.ReadAt(buf, 0); err != nil && !(errors.Is(err, io.EOF) && n < len(buf)) {
+		return 0, fmt.Errorf("can't be read: %w", err)
+	}
+	if err := h.parse(buf, l.seal); err != nil {
+		return 0, err
+	}
+	if h.store != l.opt.Store || h.number != seg.number {
+		return 0, errors.New("belongs to another store, or was renamed")
+	}
+	return seg.file.Size()
+}
+
+// replay walks the log behind a mark.
+type replay struct {
+	log   *Log
+	from  Mark
+	mark  Mark // behind the last record that was applied or stood in front of from
+	apply Apply
+}
+
+// enter moves the mark to the beginning of a segment, unless from stands in it.
+func (r *replay) enter(h segHeader) {
+	if r.from.Segment < h.number {
+		r.mark = Mark{Pos: Pos{h.number, segmentHeader}, Seq: max(r.mark.Seq, h.firstSeq-1)}
+	}
+}
+
+func (r *replay) scanner(seg *segment, end int64) *scanner {
+	return &scanner{file: seg.file, number: seg.number, end: end, seal: r.log.seal, flags: r.log.opt.Flags, off: r.mark.Offset}
+}
+
+// sealed replays one segment that another follows: every octet up to its seal is durable.
+func (r *replay) sealed(h segHeader, seal Mark) error {
+	if h.number < r.from.Segment {
+		return nil
+	}
+	r.enter(h)
+	seg, err := r.log.files.acquire(h.number)
+	if err != nil {
+		return err
+	}
+	defer r.log.files.release(seg)
+	size, err := seg.file.Size()
+	if err != nil {
+		return err
+	}
+	if size < seal.Offset || r.mark.Offset > seal.Offset {
+		return &Corrupt{Pos: Pos{h.number, min(size, seal.Offset)}, Reason: "the segment is shorter than it was"}
+	}
+	sc := r.scanner(seg, seal.Offset)
+	for {
+		f, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if errors.Is(err, errNoRecord) {
+			return &Corrupt{Pos: Pos{h.number, sc.off}, Reason: "no valid record, though it was acknowledged"}
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.one(sc, f); err != nil {
+			return err
+		}
+	}
+	if r.mark.Chain != seal.Chain {
+		return &Corrupt{Pos: r.mark.Pos, Reason: "the segment is not the one that was sealed"}
+	}
+	return nil
+}
+
+// one applies a record that is durable where it stands.
+func (r *replay) one(sc *scanner, f *found) error {
+	head, err := sc.head(f)
+	if err != nil {
+		return err
+	}
+	r.pass(f)
+	return r.apply(&f.Header, f.pos, head, r.mark)
+}
+
+// pass moves the mark behind f.
+func (r *replay) pass(f *found) {
+	r.mark = Mark{
+		Pos: Pos{f.pos.Segment, f.pos.Offset + f.Size()}, Seq: max(r.mark.Seq, f.Seq), Chain: chainOn(r.mark.Chain, f.raw[:]),
+	}
+}
+
+// last replays the segment that took records when the log was last open.
+func (r *replay) last(h segHeader) error {
+	r.enter(h)
+	seg, err := r.log.files.acquire(h.number)
+	if err != nil {
+		return err
+	}
+	defer r.log.files.release(seg)
+	size, err := seg.file.Size()
+	if err != nil {
+		return err
+	}
+	if r.mark.Offset > size {
+		return &Corrupt{Pos: r.mark.Pos, Reason: fmt.Sprintf("the index holds mail up to here, but the segment ends at %d", size)}
+	}
+	if r.from.Segment == h.number && r.from.Offset == size {
+		r.log.head, r.log.end = seg, r.mark // a clean stop: nothing is behind what is known to be durable
+		return nil
+	}
+	records, durable, err := r.survey(seg, size)
+	if err != nil {
+		return err
+	}
+	sc := r.scanner(seg, size)
+	for len(records) > 0 && records[0].pos.Offset < durable {
+		if err := r.one(sc, records[0]); err != nil {
+			return err
+		}
+		records = records[1:]
+	}
+	return r.moveTail(seg, sc, records)
+}
+
+// survey lists the valid records behind the mark and says up to where the segment is known durable.
+func (r *replay) survey(seg *segment, size int64) (records []*found, durable int64, err error) {
+	durable = segmentHeader
+	if r.from.Segment == seg.number {
+		durable = r.from.Offset
+	}
+	sc := r.scanner(seg, size)
+	for {
+		f, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			return records, durable, nil
+		}
+		if errors.Is(err, errNoRecord) {
+			break
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		durable = max(durable, f.durableTo)
+		records = append(records, f)
+	}
+	bad := sc.off
+	claim, err := sc.durableClaim(bad + 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	if max(claim, durable) > bad {
+		return nil, 0, &Corrupt{Pos: Pos{seg.number, bad}, Reason: "no valid record, though a later one shows that it was acknowledged"}
+	}
+	return records, max(durable, claim), nil
+}
+
+// moveTail writes what is intact of the tail into a new segment, whole, and goes on there. What is not intact was never
+// acknowledged: it and all behind it are dropped.
+func (r *replay) moveTail(seg *segment, sc *scanner, tail []*found) error {
+	keep := 0
+	for keep < len(tail) {
+		ok, err := sc.intact(tail[keep])
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		keep++
+	}
+	l := r.log
+	seal := r.mark
+	h := segHeader{store: l.opt.Store, number: seg.number + 1, firstSeq: seal.Seq + 1, totals: l.opt.Totals(), prev: seal}
+	r.mark = Mark{Pos: Pos{h.number, segmentHeader}, Seq: seal.Seq}
+	next, err := l.create(h, func(f vfs.File) error { return r.copyTail(sc, f, tail[:keep]) })
+	if err != nil {
+		return err
+	}
+	l.head, l.end = next, r.mark
+	if err := seg.file.Truncate(seal.Offset); err != nil {
+		return err
+	}
+	return seg.file.Sync()
+}
+
+// copyTail writes the records behind the header of f, sealed for their new place, and applies them there. That they are
+// durable is known only when the segment has its name; what apply learns is not to be acted on before Open returns.
+func (r *replay) copyTail(sc *scanner, f vfs.File, tail []*found) error {
+	buf := make([]byte, scanWindow)
+	end := int64(segmentHeader)
+	for _, rec := range tail {
+		from := rec.pos.Offset + recordHeader
+		rec.pos = Pos{r.mark.Segment, end}
+		rec.durableTo = segmentHeader
+		rec.put(rec.raw[:], rec.pos, r.log.seal)
+		if err := f.WriteVec([][]byte{rec.raw[:]}, end); err != nil {
+			return err
+		}
+		if err := copyRange(f, end+recordHeader, sc.file, from, int64(rec.length), buf); err != nil {
+			return err
+		}
+		end += rec.Size()
+	}
+	copies := &scanner{file: f, number: r.mark.Segment, end: end, seal: r.log.seal, flags: r.log.opt.Flags}
+	for _, rec := range tail {
+		if err := r.one(copies, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyRange(dst vfs.File, to int64, src vfs.File, from, n int64, buf []byte) error {
+	for n > 0 {
+		part := buf[:min(n, int64(len(buf)))]
+		if _, err := src.ReadAt(part, from); err != nil {
+			return err
+		}
+		if err := dst.WriteVec([][]byte{part}, to); err != nil {
+			return err
+		}
+		step := int64(len(part))
+		from, to, n = from+step, to+step, n-step
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package seglog
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"example.org/letterbox/store/vfs"
+)
+
+// scanWindow is what a scanner reads at once, and all that it holds beside one head.
+const scanWindow = 256 << 10
+
+// scanner reads the records of one segment in order, in large reads.
+type scanner struct {
+	file   vfs.File
+	number uint64
+	end    int64 // nothing is read behind it
+	seal   *sealer
+	flags  uint16
+
+	off int64 // of the next record
+	buf []byte
+	at  int64 // offset of buf[0]
+}
+
+// window returns n octets at off, or what there is of them before the end. They are valid until the next call.
+func (s *scanner) window(off int64, n int) ([]byte, error) {
+	if off >= s.at && off+int64(n) <= s.at+int64(len(s.buf)) {
+		return s.buf[off-s.at:][:n], nil
+	}
+	want := min(max(int64(n), scanWindow), s.end-off)
+	if want <= 0 {
+		return nil, nil
+	}
+	if int64(cap(s.buf)) < want {
+		s.buf = make([]byte, want)
+	}
+	s.buf, s.at = s.buf[:want], off
+	got, err := s.file.ReadAt(s.buf, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.buf = s.buf[:0]
+		return nil, err
+	}
+	s.buf = s.buf[:got]
+	return s.buf[:min(n, got)], nil
+}
+
+// found is one record that a scanner came by.
+type found struct {
+	Header
+	pos Pos
+	raw [recordHeader]byte
+}
+
+// next returns the record at s.off and moves behind it. errNoRecord: there is none here. io.EOF: the end is reached.
+func (s *scanner) next() (*found, error) {
+	if s.off >= s.end {
+		return nil, io.EOF
+	}
+	raw, err := s.window(s.off, recordHeader)
+	if err != nil {
+		return nil, err
+	}
+	f := &found{pos: Pos{s.number, s.off}}
+	if err := f.parse(raw, f.pos, s.seal, s.flags); err != nil {
+		return nil, err
+	}
+	if s.off+f.Size() > s.end {
+		return nil, errNoRecord
+	}
+	copy(f.raw[:], raw)
+	s.off += f.Size()
+	return f, nil
+}
+
+// head returns the head of f, checked. It is valid until the next call.
+func (s *scanner) head(f *found) ([]byte, error) {
+	head, err := s.window(f.pos.Offset+recordHeader, int(f.HeadLen))
+	if err != nil {
+		return nil, err
+	}
+	if len(head) != int(f.HeadLen) || checksum(head) != f.headSum {
+		return nil, &Corrupt{Pos: f.pos, ID: f.ID, Reason: "the checksum of its head does not match"}
+	}
+	return head, nil
+}
+
+// intact tells whether head and body of f are what was written.
+func (s *scanner) intact(f *found) (bool, error) {
+	if _, err := s.head(f); err != nil {
+		var corrupt *Corrupt
+		if errors.As(err, &corrupt) {
+			return false, nil
+		}
+		return false, err
+	}
+	off, left := f.pos.Offset+recordHeader+int64(f.HeadLen), int64(f.BodyLen)
+	var sum uint32
+	for left > 0 {
+		part, err := s.window(off, int(min(left, scanWindow)))
+		if err != nil {
+			return false, err
+		}
+		if len(part) == 0 {
+			return false, nil
+		}
+		sum = chainOn(sum, part)
+		off += int64(len(part))
+		left -= int64(len(part))
+	}
+	return sum == f.bodySum, nil
+}
+
+// durableClaim looks behind off for any valid record and returns the largest durable_to of them, 0 when there is none.
+func (s *scanner) durableClaim(off int64) (int64, error) {
+	var largest int64
+	for off < s.end {
+		part, err := s.window(off, scanWindow)
+		if err != nil || len(part) < recordHeader {
+			return largest, err
+		}
+		i := bytes.Index(part, []byte(recordMagic))
+		switch {
+		case i < 0:
+			off += int64(len(part) - len(recordMagic) + 1)
+		case len(part)-i < recordHeader && i > 0:
+			off += int64(i) // read again with the whole header in the window
+		default:
+			var h Header
+			pos := Pos{s.number, off + int64(i)}
+			if err := h.parse(part[i:], pos, s.seal, s.flags); err == nil {
+				largest = max(largest, h.durableTo)
+			}
+			off += int64(i) + 1
+		}
+	}
+	return largest, nil
+}

@@ -1,0 +1,149 @@
+// Package store says what a mail store promises: the types, errors and interfaces that the daemons use. It holds no
+// implementation; boltstore is the store on disk, storesock the same interfaces over unix sockets, and storetest the
+// conformance suite for each of them.
+//
+// A receiver reaches a [Deliverer] alone, a POP3 daemon a [Pickup] alone, and the operator's commands an [Admin].
+package store
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"time"
+)
+
+// MaildropID names one maildrop for ever: it is never given to another, also after the account is removed.
+type MaildropID uint64
+
+// Attempt is one RCPT: everything that may decide whether a forward-path is taken.
+type Attempt struct {
+	Session string     // the SMTP session, for the history
+	Peer    netip.Addr // the sender's address; invalid for a unix socket
+	From    string     // reverse-path without brackets; empty for the null one
+	To      string     // forward-path without brackets and quotes; split at the last @
+	Size    int64      // octets declared with SIZE (RFC 1870), 0 when it was not
+}
+
+// Target says which maildrops a forward-path stands for: one for an account, several for an alias with several targets.
+type Target struct {
+	Maildrops []MaildropID
+}
+
+// Deliverer is all that a receiver can reach.
+type Deliverer interface {
+	// Resolve says who gets mail for one forward-path. It fails with ErrNoMaildrop, ErrNotLocal, ErrDisabled,
+	// ErrBlocked, ErrOverQuota or ErrFull; any other error is temporary. Quota is decided here (declared SIZE, else
+	// current use) and never after DATA.
+	Resolve(ctx context.Context, a Attempt) (Target, error)
+	// Begin starts one message. Nothing of it is visible before Commit.
+	Begin(ctx context.Context, e Envelope) (Draft, error)
+}
+
+// Envelope is what is known of a message before its content.
+type Envelope struct {
+	Session  string // the SMTP session
+	From     string // reverse-path, empty for the null one
+	Declared int64  // octets declared with SIZE, 0 when it was not
+}
+
+// Draft is one message on its way into the store. Its methods are called by one goroutine, but Discard by any.
+type Draft interface {
+	// Write takes canonical octets: lines end in CRLF and no CR or LF stands alone. The memory that a draft holds is
+	// bounded whatever the size; ErrFull means that there is no room for it now.
+	io.Writer
+	// ID is known from the start, so that Received and the 250 can carry it.
+	ID() ID
+	// Commit returns nil only when the message is durable for every recipient; on error it is there for none. After a
+	// lost connection the outcome is unknown, and Commit of the same ID may be asked again.
+	Commit(ctx context.Context, f Final) error
+	// Discard forgets the draft. It is idempotent, safe after Commit and beside Write.
+	Discard()
+}
+
+// Final is what stands above the body once everything is known.
+type Final struct {
+	// Trace are whole header lines, each ending in CRLF, that every recipient sees above the body.
+	Trace []byte
+	// Recipients holds one entry for each maildrop; a maildrop named twice gets the message once, with the first entry.
+	Recipients []Recipient
+}
+
+// Recipient is one maildrop's copy of a message.
+type Recipient struct {
+	Maildrop MaildropID
+	// Prefix are whole header lines, each ending in CRLF, that only this recipient sees, above Trace: Return-Path and
+	// Delivered-To. At most MaxPrefix octets.
+	Prefix []byte
+}
+
+// Bounds of what Commit takes, in octets and recipients. They keep a record's head readable in one piece.
+const (
+	MaxPrefix     = 8 << 10
+	MaxTrace      = 64 << 10
+	MaxRecipients = 1000
+)
+
+// Pickup is all that a POP3 daemon can reach.
+type Pickup interface {
+	// Open verifies the login, locks the maildrop and takes a snapshot of it, in one. It fails with ErrCredential,
+	// ErrThrottled or ErrInUse; any other error is temporary and says nothing about the secret.
+	Open(ctx context.Context, l Login) (Maildrop, error)
+}
+
+// Login is one attempt to log in.
+type Login struct {
+	Session   string     // the POP3 session
+	Peer      netip.Addr // the client's address; invalid for a unix socket
+	TLS       bool
+	Mechanism string // USER or PLAIN
+	Name      string // an account's address in any case
+	Secret    string
+}
+
+// Maildrop is one locked maildrop as it was when Open returned. Mail that comes later is not in it.
+type Maildrop interface {
+	// Messages is fixed for the life of the maildrop; index 0 is message 1. The caller must not change it.
+	Messages() []Message
+	// Retrieve returns exactly Octets octets of message index i: an io.EOF before that is an error of the reader and
+	// never of the message. ErrCorrupt means that the message's checksum is wrong. An early Close costs no more.
+	Retrieve(ctx context.Context, i int) (io.ReadCloser, error)
+	// Active says that the client moved; a login may take over from one that did not for long.
+	Active()
+	// Lost is closed when the maildrop is no longer ours: taken over, account removed, or the owner is gone.
+	Lost() <-chan struct{}
+	// Commit deletes the messages at these indices, all or none, and returns nil only when that is durable.
+	Commit(ctx context.Context, deleted []int) error
+	// Close frees the lock; without Commit nothing is deleted. It is idempotent.
+	Close() error
+}
+
+// Message is one message of a maildrop.
+type Message struct {
+	ID      ID
+	Foreign string // the UIDL that an imported message brought with it, else empty
+	Octets  int64  // what Retrieve returns, before dot-stuffing
+}
+
+// UIDL is the message's unique-id (RFC 1939 section 7): 1 to 70 octets of 0x21 to 0x7E, unique in its maildrop and never
+// used again.
+func (m Message) UIDL() string {
+	if m.Foreign != "" {
+		return m.Foreign
+	}
+	return m.ID.String()
+}
+
+// Stats is what the owner of a store counts. Octets are what RETR sends.
+type Stats struct {
+	Messages, Octets                       int64  // present now
+	Delivered, Deleted                     uint64 // entries since the store was made
+	Accounts, Aliases, CatchAlls, Disabled int
+	LogBytes, IndexBytes, FreeBytes        int64  // on disk; FreeBytes of the file system
+	Segments                               int    // files of the log
+	Pending                                int64  // records that are durable and not in the index yet
+	Groups, GroupRecords                   uint64 // commit groups and the records in them, since start
+	SyncSeconds                            float64
+	WriteErrors                            uint64
+	OpenMaildrops                          int
+	LastDelivery, LastDrain                time.Time // zero: not since start
+}

@@ -1,0 +1,477 @@
+// Package storetest is the conformance suite for every implementation of the store's interfaces.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+
+	"example.org/letterbox/store"
+)
+
+// Store is what is tested: the three interfaces over one store.
+type Store interface {
+	store.Deliverer
+	store.Pickup
+	store.Admin
+}
+
+// Config says how to reach an implementation.
+type Config struct {
+	// Open makes an empty store that lives as long as the test.
+	Open func(t *testing.T) Store
+	// Hash makes an account's hash from a password.
+	Hash func(password string) (string, error)
+	// Reopen stops the store in an orderly way and opens it again; nil when it can't be.
+	Reopen func(t *testing.T, s Store) Store
+}
+
+// Password is that of every account that the suite makes.
+const Password = "open sesame "
+
+// Run runs the suite.
+func Run(t *testing.T, c Config) {
+	for _, test := range []struct {
+		name string
+		run  func(*harness)
+	}{
+		{"DeliverAndFetch", (*harness).deliverAndFetch},
+		{"SeveralRecipients", (*harness).severalRecipients},
+		{"SameMaildropTwice", (*harness).sameMaildropTwice},
+		{"DiscardedDraft", (*harness).discardedDraft},
+		{"CommitTwice", (*harness).commitTwice},
+		{"CommitToRemovedAccount", (*harness).commitToRemovedAccount},
+		{"Login", (*harness).login},
+		{"Lock", (*harness).lock},
+		{"DeleteOnlyAtCommit", (*harness).deleteOnlyAtCommit},
+		{"CommitBounds", (*harness).commitBounds},
+		{"SnapshotIsFixed", (*harness).snapshotIsFixed},
+		{"AccountGoneEndsSession", (*harness).accountGone},
+		{"Resolve", (*harness).resolve},
+		{"ResolveUnready", (*harness).resolveUnready},
+		{"EditsAllOrNone", (*harness).editsAllOrNone},
+		{"EditErrors", (*harness).editErrors},
+		{"RemoveWithMail", (*harness).removeWithMail},
+		{"Reopen", (*harness).reopen},
+		{"ManyAtOnce", (*harness).manyAtOnce},
+		{"IDsAscend", (*harness).idsAscend},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			hash, err := c.Hash(Password)
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.run(&harness{T: t, c: c, s: c.Open(t), hash: hash})
+		})
+	}
+}
+
+// harness is one test's store and its short words.
+type harness struct {
+	*testing.T
+	c    Config
+	s    Store
+	hash string
+}
+
+func (h *harness) ctx() context.Context { return h.Context() }
+
+func (h *harness) check(err error) {
+	h.Helper()
+	if err != nil {
+		h.Fatal(err)
+	}
+}
+
+func (h *harness) apply(edits ...store.Edit) {
+	h.Helper()
+	_, err := h.s.Apply(h.ctx(), 0, edits)
+	h.check(err)
+}
+
+func (h *harness) accounts(addresses ...string) {
+	h.Helper()
+	for _, a := range addresses {
+		h.apply(store.Edit{Op: store.AddAccount, Address: a, Hash: h.hash})
+	}
+}
+
+func (h *harness) drops(to string) []store.MaildropID {
+	h.Helper()
+	target, err := h.s.Resolve(h.ctx(), store.Attempt{To: to})
+	h.check(err)
+	return target.Maildrops
+}
+
+func prefixFor(to string) []byte {
+	return []byte("Return-Path: <a@sender.example>\r\nDelivered-To: " + to + "\r\n")
+}
+
+var trace = []byte("Received: from sender.example\r\n\tby mx.example; now\r\n")
+
+func (h *harness) draft(body string) store.Draft {
+	h.Helper()
+	d, err := h.s.Begin(h.ctx(), store.Envelope{Session: "s1", From: "a@sender.example"})
+	h.check(err)
+	_, err = io.Copy(struct{ io.Writer }{d}, iotest.HalfReader(strings.NewReader(body)))
+	h.check(err)
+	return d
+}
+
+func (h *harness) final(to ...string) store.Final {
+	h.Helper()
+	f := store.Final{Trace: trace}
+	for _, a := range to {
+		for _, drop := range h.drops(a) {
+			f.Recipients = append(f.Recipients, store.Recipient{Maildrop: drop, Prefix: prefixFor(a)})
+		}
+	}
+	return f
+}
+
+func (h *harness) deliver(body string, to ...string) store.ID {
+	h.Helper()
+	d := h.draft(body)
+	h.check(d.Commit(h.ctx(), h.final(to...)))
+	return d.ID()
+}
+
+func (h *harness) tryOpen(name, password string) (store.Maildrop, error) {
+	return h.s.Open(h.ctx(), store.Login{
+		Session: "p1", Peer: netip.MustParseAddr("127.0.0.1"), Mechanism: "USER", Name: name, Secret: password,
+	})
+}
+
+func (h *harness) open(name string) store.Maildrop {
+	h.Helper()
+	m, err := h.tryOpen(name, Password)
+	h.check(err)
+	h.Cleanup(func() { m.Close() })
+	return m
+}
+
+func (h *harness) retrieve(m store.Maildrop, i int) string {
+	h.Helper()
+	r, err := m.Retrieve(h.ctx(), i)
+	h.check(err)
+	defer r.Close()
+	text, err := io.ReadAll(iotest.OneByteReader(r))
+	h.check(err)
+	if int64(len(text)) != m.Messages()[i].Octets {
+		h.Errorf("message %d: %d octets announced, %d read", i, m.Messages()[i].Octets, len(text))
+	}
+	return string(text)
+}
+
+// fetch logs in and returns all that waits, as received.
+func (h *harness) fetch(name string) []string {
+	h.Helper()
+	m := h.open(name)
+	defer m.Close()
+	var all []string
+	for i := range m.Messages() {
+		all = append(all, h.retrieve(m, i))
+	}
+	return all
+}
+
+func (h *harness) equal(what string, got, want any) {
+	h.Helper()
+	if g, w := fmt.Sprintf("%q", got), fmt.Sprintf("%q", want); g != w {
+		h.Errorf("%s: got %.300s, want %.300s", what, g, w)
+	}
+}
+
+func (h *harness) fails(what string, err, want error) {
+	h.Helper()
+	if !errors.Is(err, want) {
+		h.Errorf("%s: got error %v, want %v", what, err, want)
+	}
+}
+
+const letter = "From: a\r\nSubject: b\r\n\r\nHello.\r\n"
+
+func whole(to, body string) string { return string(prefixFor(to)) + string(trace) + body }
+
+func (h *harness) deliverAndFetch() {
+	h.accounts("me@here.example")
+	bodies := []string{
+		letter, "", "\r\n", ".\r\n..\r\n", "a: b\r\n\r\n\x00\xff\xfe\r\n",
+		"x: y\r\n\r\n" + strings.Repeat("0123456789abcdef0123456789abcdef\r\n", 4000),
+	}
+	for _, b := range bodies {
+		h.deliver(b, "me@here.example")
+	}
+	got := h.fetch("me@here.example")
+	if len(got) != len(bodies) {
+		h.Fatalf("%d messages, want %d", len(got), len(bodies))
+	}
+	for i, b := range bodies {
+		h.equal(fmt.Sprintf("message %d", i), got[i], whole("me@here.example", b))
+	}
+}
+
+func (h *harness) severalRecipients() {
+	h.accounts("a@here.example", "b@here.example")
+	id := h.deliver(letter, "a@here.example", "b@here.example")
+	for _, name := range []string{"a@here.example", "b@here.example"} {
+		m := h.open(name)
+		if len(m.Messages()) != 1 || m.Messages()[0].ID != id || m.Messages()[0].UIDL() != id.String() {
+			h.Fatalf("%s has %v", name, m.Messages())
+		}
+		h.equal(name, h.retrieve(m, 0), whole(name, letter))
+		m.Close()
+	}
+	m := h.open("a@here.example")
+	h.check(m.Commit(h.ctx(), []int{0}))
+	m.Close()
+	h.equal("a afterwards", h.fetch("a@here.example"), []string(nil))
+	h.equal("b keeps it", h.fetch("b@here.example"), []string{whole("b@here.example", letter)})
+}
+
+func (h *harness) sameMaildropTwice() {
+	h.accounts("me@here.example")
+	h.apply(store.Edit{Op: store.AddAlias, Address: "info@here.example", Targets: []string{"me@here.example"}})
+	h.deliver(letter, "info@here.example", "me@here.example")
+	h.equal("once, with the first entry", h.fetch("me@here.example"), []string{whole("info@here.example", letter)})
+}
+
+func (h *harness) discardedDraft() {
+	h.accounts("me@here.example")
+	d := h.draft(letter)
+	d.Discard()
+	d.Discard()
+	if err := d.Commit(h.ctx(), h.final("me@here.example")); err == nil {
+		h.Error("a discarded draft was committed")
+	}
+	if _, err := d.Write([]byte("x")); err == nil {
+		h.Error("a discarded draft took octets")
+	}
+	h.equal("maildrop", len(h.fetch("me@here.example")), 0)
+}
+
+func (h *harness) commitTwice() {
+	h.accounts("me@here.example")
+	d := h.draft(letter)
+	h.check(d.Commit(h.ctx(), h.final("me@here.example")))
+	h.check(d.Commit(h.ctx(), h.final("me@here.example")))
+	d.Discard()
+	h.equal("maildrop", h.fetch("me@here.example"), []string{whole("me@here.example", letter)})
+}
+
+func (h *harness) commitToRemovedAccount() {
+	h.accounts("me@here.example", "gone@here.example")
+	d := h.draft(letter)
+	f := h.final("me@here.example", "gone@here.example")
+	h.apply(store.Edit{Op: store.RemoveAccount, Address: "gone@here.example"})
+	err := d.Commit(h.ctx(), f)
+	if err == nil || !store.Temporary(err) {
+		h.Errorf("commit for a removed account: %v, want a temporary error", err)
+	}
+	h.equal("nobody has it", len(h.fetch("me@here.example")), 0)
+}
+
+func (h *harness) login() {
+	h.accounts("me@here.example")
+	for _, name := range []string{"me@here.example", "ME@Here.Example", "me@here.example."} {
+		m, err := h.tryOpen(name, Password)
+		h.check(err)
+		m.Close()
+	}
+	for _, l := range [][2]string{
+		{"me@here.example", "open sesame"}, {"me@here.example", ""}, {"you@here.example", Password},
+		{"you@here.example", ""}, {"", ""}, {"me@", Password}, {"me\x00@here.example", Password},
+	} {
+		_, err := h.tryOpen(l[0], l[1])
+		h.fails(fmt.Sprintf("login %q", l), err, store.ErrCredential)
+	}
+	h.apply(store.Edit{Op: store.DisableAccount, Address: "me@here.example"})
+	_, err := h.tryOpen("me@here.example", Password)
+	h.fails("disabled", err, store.ErrCredential)
+}
+
+func (h *harness) lock() {
+	h.accounts("me@here.example", "you@here.example")
+	m := h.open("me@here.example")
+	_, err := h.tryOpen("me@here.example", Password)
+	h.fails("second login", err, store.ErrInUse)
+	_, err = h.tryOpen("me@here.example", "wrong")
+	h.fails("second login with a wrong password", err, store.ErrCredential)
+	h.open("you@here.example")
+	h.check(m.Close())
+	h.check(m.Close())
+	h.open("me@here.example")
+}
+
+func (h *harness) deleteOnlyAtCommit() {
+	h.accounts("me@here.example")
+	for i := range 5 {
+		h.deliver(fmt.Sprintf("n: %d\r\n\r\n", i), "me@here.example")
+	}
+	m := h.open("me@here.example")
+	h.check(m.Close())
+	m = h.open("me@here.example")
+	if len(m.Messages()) != 5 {
+		h.Fatalf("%d messages after a session without commit", len(m.Messages()))
+	}
+	first, last := m.Messages()[0].ID, m.Messages()[4].ID
+	h.check(m.Commit(h.ctx(), []int{3, 1, 2}))
+	h.check(m.Close())
+	m = h.open("me@here.example")
+	if got := m.Messages(); len(got) != 2 || got[0].ID != first || got[1].ID != last {
+		h.Fatalf("left: %v", got)
+	}
+	h.equal("the last", h.retrieve(m, 1), whole("me@here.example", "n: 4\r\n\r\n"))
+}
+
+func (h *harness) commitBounds() {
+	h.accounts("me@here.example")
+	h.deliver(letter, "me@here.example")
+	m := h.open("me@here.example")
+	for _, bad := range [][]int{{-1}, {1}, {0, 0}, {0, 1}} {
+		if err := m.Commit(h.ctx(), bad); err == nil {
+			h.Errorf("deleting %v was taken", bad)
+		}
+	}
+	if _, err := m.Retrieve(h.ctx(), 1); err == nil {
+		h.Error("message at index 1 of 1 was retrieved")
+	}
+	m.Close()
+	if err := m.Commit(h.ctx(), []int{0}); err == nil {
+		h.Error("a closed maildrop deleted")
+	}
+	h.equal("still there", len(h.fetch("me@here.example")), 1)
+}
+
+func (h *harness) snapshotIsFixed() {
+	h.accounts("me@here.example")
+	h.deliver("n: 1\r\n\r\n", "me@here.example")
+	m := h.open("me@here.example")
+	h.deliver("n: 2\r\n\r\n", "me@here.example")
+	if len(m.Messages()) != 1 {
+		h.Fatalf("%d messages in a snapshot of 1", len(m.Messages()))
+	}
+	h.check(m.Commit(h.ctx(), []int{0}))
+	m.Close()
+	h.equal("what came meanwhile", h.fetch("me@here.example"), []string{whole("me@here.example", "n: 2\r\n\r\n")})
+}
+
+func (h *harness) accountGone() {
+	h.accounts("me@here.example")
+	h.deliver(letter, "me@here.example")
+	m := h.open("me@here.example")
+	h.apply(store.Edit{Op: store.DisableAccount, Address: "me@here.example"})
+	<-m.Lost()
+	h.fails("commit of a lost maildrop", m.Commit(h.ctx(), []int{0}), store.ErrLost)
+	m.Close()
+	h.apply(store.Edit{Op: store.EnableAccount, Address: "me@here.example"})
+	h.equal("nothing was deleted", len(h.fetch("me@here.example")), 1)
+}
+
+func (h *harness) idsAscend() {
+	h.accounts("me@here.example")
+	var last store.ID
+	for range 100 {
+		d, err := h.s.Begin(h.ctx(), store.Envelope{})
+		h.check(err)
+		id := d.ID()
+		if bytes.Compare(id[:], last[:]) <= 0 {
+			h.Fatalf("%s after %s", id, last)
+		}
+		last = id
+		d.Discard()
+	}
+}
+
+func (h *harness) reopen() {
+	if h.c.Reopen == nil {
+		h.Skip("this implementation can't be reopened")
+	}
+	h.accounts("me@here.example", "you@here.example")
+	h.deliver("n: 1\r\n\r\n", "me@here.example", "you@here.example")
+	h.deliver("n: 2\r\n\r\n", "me@here.example")
+	m := h.open("me@here.example")
+	h.check(m.Commit(h.ctx(), []int{0}))
+	m.Close()
+	m = h.open("me@here.example")
+	uidl := m.Messages()[0].UIDL()
+	m.Close()
+	before, err := h.s.Directory(h.ctx())
+	h.check(err)
+	h.s = h.c.Reopen(h.T, h.s)
+	after, err := h.s.Directory(h.ctx())
+	h.check(err)
+	h.equal("directory", after, before)
+	m = h.open("me@here.example")
+	if len(m.Messages()) != 1 || m.Messages()[0].UIDL() != uidl {
+		h.Fatalf("messages %v, want one with UIDL %s", m.Messages(), uidl)
+	}
+	h.equal("message", h.retrieve(m, 0), whole("me@here.example", "n: 2\r\n\r\n"))
+	h.equal("yours", h.fetch("you@here.example"), []string{whole("you@here.example", "n: 1\r\n\r\n")})
+	next, err := h.s.Begin(h.ctx(), store.Envelope{})
+	h.check(err)
+	defer next.Discard()
+	if next.ID().String() <= uidl {
+		h.Errorf("id %s after reopening is not behind %s", next.ID(), uidl)
+	}
+}
+
+func (h *harness) manyAtOnce() {
+	const senders, each = 8, 25
+	h.accounts("a@here.example", "b@here.example", "c@here.example")
+	names := []string{"a@here.example", "b@here.example", "c@here.example"}
+	var wg sync.WaitGroup
+	for s := range senders {
+		wg.Go(func() {
+			for i := range each {
+				h.deliver(fmt.Sprintf("n: %d-%d\r\n\r\n", s, i), names[i%3], names[(i+1)%3])
+			}
+		})
+	}
+	fetched := make([]map[string]int, 3)
+	for k, name := range names {
+		fetched[k] = map[string]int{}
+		wg.Go(func() {
+			for n := 0; n < senders*each*2/3-senders; {
+				n += h.drain(name, fetched[k])
+			}
+		})
+	}
+	wg.Wait()
+	total := 0
+	for k, name := range names {
+		h.drain(name, fetched[k])
+		for text, n := range fetched[k] {
+			total++
+			if n != 1 {
+				h.Errorf("%s got %q %d times", name, text, n)
+			}
+		}
+	}
+	if total != senders*each*2 {
+		h.Errorf("%d messages came out, want %d", total, senders*each*2)
+	}
+}
+
+func (h *harness) drain(name string, into map[string]int) int {
+	m, err := h.tryOpen(name, Password)
+	if err != nil {
+		h.Error(err)
+		return 1 << 20
+	}
+	defer m.Close()
+	var all []int
+	for i := range m.Messages() {
+		into[h.retrieve(m, i)]++
+		all = append(all, i)
+	}
+	h.check(m.Commit(h.ctx(), all))
+	return len(all)
+}

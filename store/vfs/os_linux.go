@@ -1,0 +1,84 @@
+package vfs
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxIovecs is the kernel's UIO_MAXIOV.
+const maxIovecs = 1024
+
+// Free implements FS.
+func (OS) Free(name string) (int64, error) {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Statfs(name, &st) }); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // the types differ between architectures
+}
+
+// Sync implements File by fdatasync: it leaves out what is not needed to read the data again.
+func (f osFile) Sync() error {
+	err := retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+	if err != nil {
+		return &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
+// WriteVec implements File by pwritev.
+func (f osFile) WriteVec(bufs [][]byte, off int64) error {
+	rest := make([][]byte, 0, min(len(bufs), maxIovecs))
+	for len(bufs) > 0 || len(rest) > 0 {
+		for len(rest) < maxIovecs && len(bufs) > 0 {
+			if len(bufs[0]) > 0 {
+				rest = append(rest, bufs[0])
+			}
+			bufs = bufs[1:]
+		}
+		if len(rest) == 0 {
+			return nil
+		}
+		n, err := f.pwritev(rest, off)
+		if err != nil {
+			return &os.PathError{Op: "pwritev", Path: f.Name(), Err: err}
+		}
+		off += int64(n)
+		rest = consume(rest, n)
+	}
+	return nil
+}
+
+func (f osFile) pwritev(bufs [][]byte, off int64) (n int, err error) {
+	err = retry(func() error {
+		n, err = unix.Pwritev(int(f.Fd()), bufs, off)
+		return err
+	})
+	if err == nil && n == 0 {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// consume takes the first n octets off bufs, in place.
+func consume(bufs [][]byte, n int) [][]byte {
+	done := 0
+	for done < len(bufs) && n >= len(bufs[done]) {
+		n -= len(bufs[done])
+		done++
+	}
+	if done < len(bufs) {
+		bufs[done] = bufs[done][n:]
+	}
+	return append(bufs[:0], bufs[done:]...)
+}
+
+func retry(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
