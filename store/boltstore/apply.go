@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -11,21 +12,28 @@ import (
 
 // apply writes changes and the state behind them in one synced transaction. Applying a change again does nothing: counters
 // move only when a key does.
-func (ix *index) apply(changes []*change, after state) error {
-	return ix.db.Update(func(tx *bbolt.Tx) error {
-		if err := applyTo(tx, changes); err != nil {
+//
+// It returns the messages whose bodies are files that no entry names any more.
+func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err error) {
+	err = ix.db.Update(func(tx *bbolt.Tx) error {
+		var err error
+		if orphans, err = applyTo(tx, changes); err != nil {
 			return err
 		}
 		return tx.Bucket(bucketMeta).Put(keyState, after.encode())
 	})
+	return orphans, err
 }
 
 // applyPart is apply for a batch that others follow: the position stays in front of it, so a crash applies it again.
 func (ix *index) applyPart(changes []*change) error {
-	return ix.db.Update(func(tx *bbolt.Tx) error { return applyTo(tx, changes) })
+	return ix.db.Update(func(tx *bbolt.Tx) error {
+		_, err := applyTo(tx, changes)
+		return err
+	})
 }
 
-func applyTo(tx *bbolt.Tx, changes []*change) error {
+func applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
 	a := applier{
 		entries: tx.Bucket(bucketEntries), ids: tx.Bucket(bucketIDs), drops: tx.Bucket(bucketDrops),
 		moved: map[store.MaildropID]counts{},
@@ -33,13 +41,13 @@ func applyTo(tx *bbolt.Tx, changes []*change) error {
 	a.ids.FillPercent = 0.9
 	for _, c := range changes {
 		if err := a.one(c); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := a.putAll(); err != nil {
-		return err
+		return nil, err
 	}
-	return a.count()
+	return a.orphans, a.count()
 }
 
 // applier collects what one transaction writes, so that it can write each bucket in the order of its keys: then every page
@@ -47,8 +55,9 @@ func applyTo(tx *bbolt.Tx, changes []*change) error {
 type applier struct {
 	entries, ids, drops *bbolt.Bucket
 
-	puts  []keyValue // new entries
-	moved map[store.MaildropID]counts
+	puts    []keyValue // new entries
+	moved   map[store.MaildropID]counts
+	orphans []store.ID // messages with an external body that nobody has any more
 }
 
 type keyValue struct{ key, value []byte }
@@ -69,19 +78,47 @@ func (a *applier) message(c *change) error {
 		a.puts = append(a.puts, keyValue{entryKey(r.drop, c.seq), e.encode()})
 		a.move(r.drop, 1, e.octets)
 	}
-	return a.ids.Put(c.id[:], encodeRefs(c))
+	return a.ids.Put(c.id[:], refsOf(c).encode())
 }
 
-// encodeRefs writes the value of bucketIDs: sequence number (8), size of the record (8), and the maildrops that still have
-// the message (8 each).
-func encodeRefs(c *change) []byte {
-	b := make([]byte, 0, 16+8*len(c.recipients))
-	b = binary.BigEndian.AppendUint64(b, c.seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(c.size))
-	for _, r := range c.recipients {
-		b = binary.BigEndian.AppendUint64(b, uint64(r.drop))
+// refs is a value of bucketIDs: where a message's entries are.
+type refs struct {
+	seq   uint64
+	size  int64 // of the record
+	flags uint16
+	drops []store.MaildropID // those that still have the message
+}
+
+const refsHead = 8 + 8 + 2
+
+func (r *refs) encode() []byte {
+	b := make([]byte, 0, refsHead+8*len(r.drops))
+	b = binary.BigEndian.AppendUint64(b, r.seq)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.size))
+	b = binary.BigEndian.AppendUint16(b, r.flags)
+	for _, drop := range r.drops {
+		b = binary.BigEndian.AppendUint64(b, uint64(drop))
 	}
 	return b
+}
+
+func (r *refs) decode(b []byte) bool {
+	if len(b) < refsHead || (len(b)-refsHead)%8 != 0 {
+		return false
+	}
+	r.seq, r.size, r.flags = binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:])), binary.BigEndian.Uint16(b[16:])
+	for b = b[refsHead:]; len(b) > 0; b = b[8:] {
+		r.drops = append(r.drops, store.MaildropID(binary.BigEndian.Uint64(b)))
+	}
+	return true
+}
+
+func refsOf(c *change) *refs {
+	r := &refs{seq: c.seq, size: c.size, flags: c.flags}
+	for _, to := range c.recipients {
+		r.drops = append(r.drops, to.drop)
+	}
+	return r
 }
 
 func (a *applier) move(drop store.MaildropID, messages, octets int64) {
@@ -112,20 +149,18 @@ func (a *applier) deletion(c *change) error {
 
 // unref takes drop off the list of those that have the message.
 func (a *applier) unref(id store.ID, drop store.MaildropID) error {
-	old := a.ids.Get(id[:])
-	if len(old) < 16 {
-		return nil
+	var r refs
+	if !r.decode(a.ids.Get(id[:])) {
+		return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
 	}
-	left := append(make([]byte, 0, len(old)), old[:16]...)
-	for b := old[16:]; len(b) >= 8; b = b[8:] {
-		if store.MaildropID(binary.BigEndian.Uint64(b)) != drop {
-			left = append(left, b[:8]...)
-		}
+	r.drops = slices.DeleteFunc(r.drops, func(d store.MaildropID) bool { return d == drop })
+	if len(r.drops) > 0 {
+		return a.ids.Put(id[:], r.encode())
 	}
-	if len(left) == 16 {
-		return a.ids.Delete(id[:])
+	if r.flags&flagExternal != 0 {
+		a.orphans = append(a.orphans, id)
 	}
-	return a.ids.Put(id[:], left)
+	return a.ids.Delete(id[:])
 }
 
 func (a *applier) putAll() error {

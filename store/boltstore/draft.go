@@ -18,6 +18,8 @@ type draft struct {
 
 	mu        sync.Mutex
 	pieces    [][]byte
+	size      int64  // of pieces
+	spool     *spool // takes the body in place of pieces
 	discarded bool
 	committed bool
 	outcome   error
@@ -39,31 +41,72 @@ func (s *Store) Begin(ctx context.Context, e store.Envelope) (store.Draft, error
 // ID implements store.Draft.
 func (d *draft) ID() store.ID { return d.id }
 
-// Write implements store.Draft. What all drafts hold together is bounded by Options.BodyMemory.
+// Write implements store.Draft. A body stays in memory up to maxInMemory, and while all drafts together hold no more than
+// Options.BodyMemory; beyond either it goes to a file of its own.
 func (d *draft) Write(p []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.discarded || d.committed {
 		return 0, errDiscarded
 	}
-	written := 0
-	for len(p) > 0 {
-		last := len(d.pieces) - 1
-		if last < 0 || len(d.pieces[last]) == cap(d.pieces[last]) {
-			piece := d.s.memory.piece(last < 0)
-			if piece == nil {
-				return written, store.ErrFull
-			}
-			d.pieces = append(d.pieces, piece)
-			last++
+	if d.spool == nil {
+		if d.size+int64(len(p)) <= maxInMemory && d.hold(p) {
+			return len(p), nil
 		}
-		piece := d.pieces[last]
-		n := min(len(p), cap(piece)-len(piece))
-		d.pieces[last] = append(piece, p[:n]...)
-		written += n
+		if err := d.spill(); err != nil {
+			return 0, storeError(err)
+		}
+	}
+	if err := d.spool.write(p); err != nil {
+		return 0, storeError(err)
+	}
+	return len(p), nil
+}
+
+// hold takes p into memory, all of it or nothing.
+func (d *draft) hold(p []byte) bool {
+	last := len(d.pieces) - 1
+	free := 0
+	if last >= 0 {
+		free = cap(d.pieces[last]) - len(d.pieces[last])
+	}
+	var more [][]byte
+	for need := len(p) - free; need > 0; {
+		piece := d.s.memory.piece(len(d.pieces)+len(more) == 0)
+		if piece == nil {
+			d.s.memory.free(more)
+			return false
+		}
+		more = append(more, piece)
+		need -= cap(piece)
+	}
+	d.size += int64(len(p))
+	if free > 0 {
+		n := min(len(p), free)
+		d.pieces[last] = append(d.pieces[last], p[:n]...)
 		p = p[n:]
 	}
-	return written, nil
+	for _, piece := range more {
+		n := min(len(p), cap(piece))
+		d.pieces = append(d.pieces, append(piece, p[:n]...))
+		p = p[n:]
+	}
+	return true
+}
+
+// spill moves what is in memory into a file.
+func (d *draft) spill() error {
+	sp, err := d.s.bodies.create(d.id)
+	if err != nil {
+		return err
+	}
+	if err := sp.write(d.pieces...); err != nil {
+		sp.discard()
+		return err
+	}
+	d.spool = sp
+	d.free()
+	return nil
 }
 
 // Commit implements store.Draft.
@@ -82,6 +125,9 @@ func (d *draft) Commit(ctx context.Context, f store.Final) error {
 	}
 	d.committed = true
 	d.outcome = d.s.deliver(ctx, d, f)
+	if d.outcome == nil {
+		d.spool = nil // the message's own from now on
+	}
 	d.drop()
 	return d.outcome
 }
@@ -94,7 +140,16 @@ func (d *draft) Discard() {
 	d.drop()
 }
 
+// drop gives back what the draft holds.
 func (d *draft) drop() {
+	d.free()
+	if d.spool != nil {
+		d.spool.discard()
+		d.spool = nil
+	}
+}
+
+func (d *draft) free() {
 	d.s.memory.free(d.pieces)
 	d.pieces = nil
 }
@@ -124,15 +179,8 @@ func distinct(f store.Final) (store.Final, error) {
 
 // deliver appends the message and returns when it is durable.
 func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
-	c := &change{kind: kindMessage, id: d.id, octets: int64(len(f.Trace))}
-	for _, p := range d.pieces {
-		c.octets += int64(len(p))
-	}
-	for _, r := range f.Recipients {
-		c.recipients = append(c.recipients, entryRef{r.Maildrop, int64(len(r.Prefix))})
-	}
-	r := &seglog.Record{Kind: kindMessage, ID: d.id, Head: messageHead(d.envelope, f), Body: d.pieces, Tag: c}
-	if err := r.Prepare(); err != nil {
+	r, err := d.record(f)
+	if err != nil {
 		return err
 	}
 	s.admission.RLock()
@@ -148,4 +196,25 @@ func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
 	}
 	s.lastDelivery.Store(s.opt.Now().UnixNano())
 	return nil
+}
+
+// record makes the record of a message, and a large body durable before it.
+func (d *draft) record(f store.Final) (*seglog.Record, error) {
+	c := &change{kind: kindMessage, id: d.id, octets: int64(len(f.Trace)) + d.size}
+	for _, r := range f.Recipients {
+		c.recipients = append(c.recipients, entryRef{r.Maildrop, int64(len(r.Prefix))})
+	}
+	var ext *external
+	if d.spool != nil {
+		if err := d.spool.finish(); err != nil {
+			return nil, storeError(err)
+		}
+		ext = &d.spool.got
+		c.flags |= flagExternal
+		c.octets = int64(len(f.Trace)) + ext.size
+	}
+	r := &seglog.Record{
+		Kind: kindMessage, Flags: c.flags, ID: d.id, Head: messageHead(d.envelope, f, ext), Body: d.pieces, Tag: c,
+	}
+	return r, r.Prepare()
 }

@@ -199,6 +199,15 @@ func (ix *index) list(drop store.MaildropID) ([]entry, error) {
 	return entries, err
 }
 
+// alive tells whether some maildrop has the message.
+func (ix *index) alive(id store.ID) (alive bool, err error) {
+	err = ix.db.View(func(tx *bbolt.Tx) error {
+		alive = tx.Bucket(bucketIDs).Get(id[:]) != nil
+		return nil
+	})
+	return alive, err
+}
+
 // counts are the messages that wait in a maildrop and their octets.
 type counts struct{ messages, octets int64 }
 

@@ -22,7 +22,8 @@ const (
 // indexer applies durable records to the index in the background, in their order.
 type indexer struct {
 	ix      *index
-	condemn func(error) // told once when the index can't be written any more
+	condemn func(error)      // told once when the index can't be written any more
+	orphans func([]store.ID) // told of bodies that the index, synced, does not name any more
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -47,9 +48,9 @@ type group struct {
 	after   seglog.Mark
 }
 
-func newIndexer(ix *index, at state, condemn func(error)) *indexer {
+func newIndexer(ix *index, at state, condemn func(error), orphans func([]store.ID)) *indexer {
 	x := &indexer{
-		ix: ix, condemn: condemn, state: at, flushed: at, touched: map[store.MaildropID]int{},
+		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.changed.L = &x.mu
@@ -189,7 +190,10 @@ func (x *indexer) flush() bool {
 		at := x.flushed
 		at.pass(batch, x.queue[groups-1].after)
 		x.mu.Unlock()
-		err := x.ix.apply(batch, at)
+		orphans, err := x.ix.apply(batch, at)
+		if err == nil && len(orphans) > 0 {
+			x.orphans(orphans)
+		}
 		x.mu.Lock()
 		if err != nil {
 			x.err = fmt.Errorf("index: %w", err)

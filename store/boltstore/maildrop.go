@@ -219,7 +219,7 @@ func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
 	if rec.ID != m.messages[i].ID || rec.Kind != kindMessage {
 		return nil, wrong("the index names another message")
 	}
-	head, err := parseMessageHead(rec.Head)
+	head, err := parseMessageHead(rec.Head, rec.Flags)
 	if err != nil {
 		return nil, err
 	}
@@ -227,25 +227,27 @@ func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
 	if at < 0 {
 		return nil, wrong("the message is not for this maildrop")
 	}
-	if err := rec.Check(); err != nil {
-		return nil, err
+	b := &message{body: rec, size: int64(rec.BodyLen), parts: [2][]byte{head.recipients[at].prefix, head.trace}}
+	if rec.Flags&flagExternal != 0 {
+		b.size = head.body.size
 	}
-	b := &message{rec: rec, parts: [2][]byte{head.recipients[at].prefix, head.trace}}
-	if b.size() != m.messages[i].Octets {
+	if int64(len(b.parts[0])+len(b.parts[1]))+b.size != m.messages[i].Octets {
 		return nil, wrong("the message has another size than the index says")
 	}
-	return b, nil
+	if rec.Flags&flagExternal != 0 {
+		b.body, err = m.s.bodies.open(rec, head.body, &m.s.memory.next)
+	} else {
+		err = rec.Check()
+	}
+	return b, err
 }
 
 // message reads one message: the recipient's own lines, the trace, the body.
 type message struct {
-	rec   *seglog.Reader
-	parts [2][]byte
+	parts [2][]byte // point into the record's head
+	body  bodyReader
+	size  int64 // of the body
 	at    int64 // octets of the body that were read
-}
-
-func (b *message) size() int64 {
-	return int64(len(b.parts[0])) + int64(len(b.parts[1])) + int64(b.rec.BodyLen)
 }
 
 // Read implements io.Reader.
@@ -254,14 +256,23 @@ func (b *message) Read(p []byte) (n int, err error) {
 		k := copy(p[n:], b.parts[i])
 		b.parts[i] = b.parts[i][k:]
 		n += k
-		if n == len(p) {
+	}
+	if n == len(p) {
+		return n, nil
+	}
+	if b.at == b.size {
+		if n > 0 {
 			return n, nil
 		}
+		return 0, io.EOF
 	}
-	k, err := b.rec.ReadAt(p[n:], b.at)
+	k, err := b.body.ReadAt(p[n:min(int64(len(p)), int64(n)+b.size-b.at)], b.at)
 	b.at += int64(k)
-	if n+k > 0 && errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) {
 		err = nil
+		if k == 0 {
+			err = io.ErrUnexpectedEOF
+		}
 	}
 	return n + k, err
 }
@@ -269,5 +280,5 @@ func (b *message) Read(p []byte) (n int, err error) {
 // Close implements io.Closer.
 func (b *message) Close() error {
 	b.parts = [2][]byte{}
-	return b.rec.Close()
+	return b.body.Close()
 }

@@ -52,7 +52,7 @@ func newModel(t *rapid.T, root, hash string) *model {
 }
 
 func (m *model) open() {
-	s, err := Open(m.dir, Options{Create: true, SegmentBytes: 4 << 10})
+	s, err := Open(m.dir, Options{Create: true, SegmentBytes: 4 << 10, BodyMemory: 2 * firstPiece})
 	m.check(err)
 	m.s = s
 }
@@ -180,7 +180,9 @@ func (m *model) crash(t *rapid.T) {
 		m.check(err)
 		m.check(os.WriteFile(filepath.Join(next, name), text, 0o600))
 	}
-	m.check(os.CopyFS(filepath.Join(next, "log"), os.DirFS(filepath.Join(m.dir, "log"))))
+	for _, sub := range []string{"log", "bodies"} {
+		m.check(os.CopyFS(filepath.Join(next, sub), os.DirFS(filepath.Join(m.dir, sub))))
+	}
 	m.check(m.s.Close())
 	m.check(os.RemoveAll(m.dir))
 	m.dir = next

@@ -19,11 +19,12 @@ const (
 // change is what one record of the log does to the index. It is made when the record is written, and again from the
 // record's head at replay.
 type change struct {
-	kind uint8
-	id   store.ID
-	seq  uint64
-	pos  seglog.Pos
-	size int64 // of the whole record
+	kind  uint8
+	flags uint16
+	id    store.ID
+	seq   uint64
+	pos   seglog.Pos
+	size  int64 // of the whole record
 
 	recipients []entryRef // kindMessage
 	octets     int64      // kindMessage: trace and body
@@ -45,7 +46,8 @@ var errHead = errors.New("record's head can't be read")
 //
 //	uvarint length, session; uvarint length, reverse-path; uvarint length, trace
 //	uvarint number of recipients; each: maildrop (8), uvarint length, prefix
-func messageHead(e store.Envelope, f store.Final) []byte {
+//	with flagExternal: uvarint size of the body, CRC-32C of it (4)
+func messageHead(e store.Envelope, f store.Final, ext *external) []byte {
 	size := len(e.Session) + len(e.From) + len(f.Trace) + 4*binary.MaxVarintLen64
 	for _, r := range f.Recipients {
 		size += len(r.Prefix) + 8 + binary.MaxVarintLen64
@@ -58,6 +60,10 @@ func messageHead(e store.Envelope, f store.Final) []byte {
 	for _, r := range f.Recipients {
 		b = binary.LittleEndian.AppendUint64(b, uint64(r.Maildrop))
 		b = appendBytes(b, r.Prefix)
+	}
+	if ext != nil {
+		b = binary.AppendUvarint(b, uint64(ext.size))
+		b = binary.LittleEndian.AppendUint32(b, ext.sum)
 	}
 	return b
 }
@@ -122,6 +128,7 @@ func (r *headReader) drop() store.MaildropID {
 type messageView struct {
 	session, from, trace []byte
 	recipients           []recipientView
+	body                 external // with flagExternal
 }
 
 type recipientView struct {
@@ -129,7 +136,7 @@ type recipientView struct {
 	prefix []byte
 }
 
-func parseMessageHead(head []byte) (messageView, error) {
+func parseMessageHead(head []byte, flags uint16) (messageView, error) {
 	r := headReader{b: head}
 	m := messageView{session: r.bytes(), from: r.bytes(), trace: r.bytes()}
 	n := r.uvarint()
@@ -140,6 +147,12 @@ func parseMessageHead(head []byte) (messageView, error) {
 	for i := range m.recipients {
 		m.recipients[i] = recipientView{drop: r.drop(), prefix: r.bytes()}
 	}
+	if flags&flagExternal != 0 {
+		m.body.size = int64(r.uvarint())
+		if sum := r.take(4); sum != nil {
+			m.body.sum = binary.LittleEndian.Uint32(sum)
+		}
+	}
 	if r.bad {
 		return m, errHead
 	}
@@ -148,14 +161,14 @@ func parseMessageHead(head []byte) (messageView, error) {
 
 // changeOf reads a record's head at replay.
 func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
-	c := &change{kind: h.Kind, id: h.ID, seq: h.Seq, pos: pos, size: h.Size()}
+	c := &change{kind: h.Kind, flags: h.Flags, id: h.ID, seq: h.Seq, pos: pos, size: h.Size()}
 	switch h.Kind {
 	case kindMessage:
-		m, err := parseMessageHead(head)
+		m, err := parseMessageHead(head, h.Flags)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", pos, err)
 		}
-		c.octets = int64(len(m.trace)) + int64(h.BodyLen)
+		c.octets = int64(len(m.trace)) + int64(h.BodyLen) + m.body.size
 		for _, r := range m.recipients {
 			c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix))})
 		}

@@ -70,6 +70,7 @@ type Store struct {
 	verifier *secret.Verifier
 	ids      idSource
 	memory   *bodyMemory
+	bodies   bodies
 
 	// admission is held for reading while a message is committed, and for writing while an account is removed: no
 	// message is committed to a maildrop that is gone.
@@ -91,6 +92,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, opt: o, inUse: map[store.MaildropID]*maildrop{},
 		verifier: secret.NewVerifier(o.HashMemory), memory: newBodyMemory(o.BodyMemory), ids: idSource{now: o.Now},
+		bodies: bodies{o.FS, filepath.Join(dir, "bodies")},
 	}
 	defer func() {
 		if err != nil {
@@ -129,8 +131,10 @@ func (s *Store) openFolder() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.opt.FS.Mkdir(filepath.Join(s.dir, "log"), 0o700); err != nil {
-		return err
+	for _, sub := range []string{"log", "bodies"} {
+		if err := s.opt.FS.Mkdir(filepath.Join(s.dir, sub), 0o700); err != nil {
+			return err
+		}
 	}
 	return s.opt.FS.SyncDir(s.dir)
 }
@@ -149,7 +153,7 @@ func (s *Store) openMail() error {
 	}
 	replayed := replayer{index: s.index, state: at}
 	opt := seglog.Options{
-		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, SegmentBytes: s.opt.SegmentBytes, Durable: s.durable,
+		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: flagExternal, SegmentBytes: s.opt.SegmentBytes, Durable: s.durable,
 		Totals: func() seglog.Totals { return s.totals(&replayed) },
 	}
 	if s.log, err = seglog.Open(filepath.Join(s.dir, "log"), at.mark, opt, replayed.apply); err != nil {
@@ -159,7 +163,10 @@ func (s *Store) openMail() error {
 		return err
 	}
 	s.ids.saw(replayed.state.lastID)
-	s.indexer = newIndexer(s.index, replayed.state, s.condemnIndex)
+	if err := s.bodies.sweep(s.index.alive); err != nil {
+		return err
+	}
+	s.indexer = newIndexer(s.index, replayed.state, s.condemnIndex, s.removeBodies)
 	return nil
 }
 
@@ -212,7 +219,7 @@ func (r *replayer) flush() error {
 		}
 		r.pending = r.pending[indexBatch:]
 	}
-	err := r.index.apply(r.pending, r.state)
+	_, err := r.index.apply(r.pending, r.state) // the sweep finds the orphans
 	r.pending = nil
 	return err
 }
@@ -226,6 +233,12 @@ func (s *Store) condemnIndex(cause error) {
 	s.indexErr.CompareAndSwap(nil, &cause)
 	err := writeFile(s.opt.FS, s.condemnedName(), []byte("rebuild index.db from the log\n"))
 	s.opt.Log.Error().AnErr("reason", cause).AnErr("mark", err).Msg("the index can't be written: restart letterbox, which rebuilds it")
+}
+
+func (s *Store) removeBodies(ids []store.ID) {
+	if err := s.bodies.remove(ids); err != nil {
+		s.opt.Log.Warn().AnErr("reason", err).Msg("the file of a deleted message could not be removed: the next start tries again")
+	}
 }
 
 // dropIndex removes index.db and then the mark that condemned it.

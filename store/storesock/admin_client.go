@@ -1,0 +1,171 @@
+package storesock
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.org/letterbox/store"
+)
+
+// clientStall is how long the client waits for the next frame of an answer that has begun.
+const clientStall = 30 * time.Second
+
+// AdminClient is a store.Admin at the other end of a socket. Its methods may be called by any number of goroutines; the
+// calls run one after the other.
+type AdminClient struct {
+	storeID string
+
+	mu     sync.Mutex
+	wire   *wire
+	broken error // why the connection can't be used any more
+}
+
+var _ store.Admin = (*AdminClient)(nil)
+
+// DialAdmin connects to the owner that listens at path. It fails with ErrNoOwner when nobody listens there, ErrDenied when
+// this user may not, ErrPathTooLong, and a *ProtocolError when the owner is of another version.
+func DialAdmin(ctx context.Context, path string) (*AdminClient, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, helloTime)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w at %s", ErrNoOwner, path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w: %s", ErrDenied, path)
+	case err != nil:
+		return nil, fmt.Errorf("%w: can't reach the store's process at %s: %w", store.ErrUnavailable, path, reason(err))
+	}
+	a, err := newAdminClient(ctx, c)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// newAdminClient exchanges hellos on c.
+func newAdminClient(ctx context.Context, c net.Conn) (*AdminClient, error) {
+	stop := breakOff(ctx, c)
+	defer stop()
+	w := newWire(c, clientStall)
+	// The server may refuse us and hang up without reading: what it said before counts, not that our hello got lost.
+	sent := w.greet(hello{Service: adminService})
+	h, err := w.greeting(adminService)
+	if err == nil {
+		err = sent
+	}
+	if err != nil {
+		return nil, transport(ctx, err)
+	}
+	return &AdminClient{storeID: h.Store, wire: w}, nil
+}
+
+// breakOff makes every read and write of c fail once ctx ends.
+func breakOff(ctx context.Context, c net.Conn) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { c.Close() })
+}
+
+// transport names an error of the connection: the context's own, one of ours, or store.ErrUnavailable.
+func transport(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, ErrDenied):
+		return err
+	}
+	return fmt.Errorf("%w: the connection to its process broke: %w", store.ErrUnavailable, reason(err))
+}
+
+// StoreID is the id of the store at the other end, empty when the owner did not say.
+func (a *AdminClient) StoreID() string { return a.storeID }
+
+// Directory returns everything that Apply can change.
+func (a *AdminClient) Directory(ctx context.Context) (store.Directory, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opDirectory})
+	if err != nil {
+		return store.Directory{}, err
+	}
+	if answer.Directory == nil {
+		return store.Directory{}, fmt.Errorf("%w: its process gave an empty answer", store.ErrUnavailable)
+	}
+	return *answer.Directory, nil
+}
+
+// Apply makes all edits durable or none, as store.Admin says. When the connection breaks before the answer, the outcome is
+// unknown and the error is store.ErrUnavailable.
+func (a *AdminClient) Apply(ctx context.Context, revision uint64, edits []store.Edit) (uint64, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opApply, Revision: revision, Edits: edits})
+	return answer.Revision, err
+}
+
+// call sends q and waits for its answer as long as ctx allows. After an error of the connection the client is of no more
+// use.
+func (a *AdminClient) call(ctx context.Context, q adminRequest) (adminAnswer, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return adminAnswer{}, err
+	}
+	if a.broken != nil {
+		return adminAnswer{}, a.broken
+	}
+	stop := breakOff(ctx, a.wire.conn)
+	defer stop()
+	answer, err := a.exchange(q)
+	if errors.Is(err, errTooMuch) {
+		return adminAnswer{}, err
+	}
+	if err != nil {
+		a.wire.conn.Close()
+		err = transport(ctx, err)
+		a.broken = fmt.Errorf("%w: the connection to its process broke before", store.ErrUnavailable)
+		return adminAnswer{}, err
+	}
+	return answer, decodeError(answer.Failure)
+}
+
+// errTooMuch is a request that was never sent.
+var errTooMuch = fmt.Errorf("these changes are %w: make them in smaller steps", errMessageSize)
+
+func (a *AdminClient) exchange(q adminRequest) (adminAnswer, error) {
+	var answer adminAnswer
+	if err := a.wire.writeMessage(q); errors.Is(err, errMessageSize) {
+		return answer, errTooMuch
+	} else if err != nil {
+		return answer, err
+	}
+	if err := a.wire.conn.SetReadDeadline(time.Time{}); err != nil { // the work takes as long as ctx allows
+		return answer, err
+	}
+	message, err := a.wire.readMessage()
+	if err != nil {
+		return answer, unexpected(err)
+	}
+	if json.Unmarshal(message, &answer) != nil {
+		return adminAnswer{}, errFrame
+	}
+	return answer, nil
+}
+
+// Close ends the connection. It is idempotent.
+func (a *AdminClient) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.broken == nil {
+		a.broken = fmt.Errorf("%w: the connection to its process is closed", store.ErrUnavailable)
+		return a.wire.conn.Close()
+	}
+	return nil
+}

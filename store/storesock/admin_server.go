@@ -1,0 +1,161 @@
+package storesock
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"example.org/letterbox/store"
+)
+
+const (
+	maxAdmins   = 32               // connections at once
+	adminIdle   = time.Minute      // between two requests
+	serverStall = 30 * time.Second // for one frame of a message under way
+)
+
+// adminServer is the owner's side of the admin service.
+type adminServer struct {
+	admin store.Admin
+	id    string
+	log   zerolog.Logger
+	allow func(peer) bool
+	slots chan struct{}
+	idle  time.Duration
+}
+
+// ServeAdmin answers on l for a, until ctx ends or l is closed: then it closes l, lets the requests under way finish, and
+// returns nil. Only root, this process's user and its group are served. Where a has a method StoreID() string, its answer is
+// told to each client.
+func ServeAdmin(ctx context.Context, l net.Listener, a store.Admin, log zerolog.Logger) error {
+	s := &adminServer{
+		admin: a, log: log.With().Str("listener", adminService).Logger(),
+		allow: mayAdminister, slots: make(chan struct{}, maxAdmins), idle: adminIdle,
+	}
+	if named, ok := a.(interface{ StoreID() string }); ok {
+		s.id = named.StoreID()
+	}
+	return s.serve(ctx, l)
+}
+
+func (s *adminServer) serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	defer cancel() // before the wait: ends those that are idle
+	for {
+		c, err := l.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			s.log.Warn().Err(err).Msg("can't accept a command")
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond): // out of descriptors, most likely
+			}
+		default:
+			sessions.Go(func() { s.session(ctx, c) })
+		}
+	}
+}
+
+// session is one connection from its hello to its end.
+func (s *adminServer) session(ctx context.Context, c net.Conn) {
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	w := newWire(c, serverStall)
+	refused, leave := s.admit(c)
+	defer leave()
+	if err := w.greet(hello{Service: adminService, Store: s.id, Refused: refused}); err != nil || refused != "" {
+		return
+	}
+	_, err := w.greeting(adminService)
+	for err == nil {
+		err = s.exchange(ctx, w)
+	}
+	if !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		s.log.Warn().Str("reason", err.Error()).Msg("admin connection broken off")
+	}
+}
+
+// admit says why c is refused, if it is; leave gives its place back.
+func (s *adminServer) admit(c net.Conn) (refused string, leave func()) {
+	p, err := peerOf(c)
+	if err != nil || !s.allow(p) {
+		s.log.Warn().Err(err).Str("remote", fmt.Sprintf("uid %d", p.uid)).Msg("admin connection refused")
+		return refusedUser, func() {}
+	}
+	select {
+	case s.slots <- struct{}{}:
+		return "", func() { <-s.slots }
+	default:
+		return refusedBusy, func() {}
+	}
+}
+
+// exchange reads one request and answers it.
+func (s *adminServer) exchange(ctx context.Context, w *wire) error {
+	if err := w.conn.SetReadDeadline(time.Now().Add(s.idle)); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil { // its deadline may have been set before ours
+		return err
+	}
+	message, err := w.readMessage()
+	if err != nil {
+		return err
+	}
+	var q adminRequest
+	if err := decodeRequest(message, &q); err != nil {
+		return err
+	}
+	// What is read to its end is done and answered, also while the process stops.
+	answer := s.answer(context.WithoutCancel(ctx), q)
+	err = w.writeMessage(answer)
+	if errors.Is(err, errMessageSize) {
+		err = w.writeMessage(adminAnswer{Failure: encodeError(err)})
+	}
+	return err
+}
+
+// decodeRequest refuses fields that it does not know: an edit that is understood in part would do something else than it
+// says.
+func decodeRequest(message []byte, q *adminRequest) error {
+	d := json.NewDecoder(bytes.NewReader(message))
+	d.DisallowUnknownFields()
+	if d.Decode(q) != nil {
+		return errFrame
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errFrame
+	}
+	return nil
+}
+
+func (s *adminServer) answer(ctx context.Context, q adminRequest) adminAnswer {
+	switch q.Op {
+	case opDirectory:
+		d, err := s.admin.Directory(ctx)
+		if err != nil {
+			return adminAnswer{Failure: encodeError(err)}
+		}
+		return adminAnswer{Directory: &d, Revision: d.Revision}
+	case opApply:
+		revision, err := s.admin.Apply(ctx, q.Revision, q.Edits)
+		return adminAnswer{Failure: encodeError(err), Revision: revision}
+	}
+	return adminAnswer{Failure: &failure{Code: codeUnsupported, Text: "the store's process does not know this request: is it older?"}}
+}
