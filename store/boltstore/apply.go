@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/seglog"
 )
 
 // apply writes changes and the state behind them in one synced transaction. Applying a change again does nothing: counters
@@ -17,7 +18,7 @@ import (
 func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err error) {
 	err = ix.db.Update(func(tx *bbolt.Tx) error {
 		var err error
-		if orphans, err = applyTo(tx, changes); err != nil {
+		if orphans, err = ix.applyTo(tx, changes); err != nil {
 			return err
 		}
 		return tx.Bucket(bucketMeta).Put(keyState, after.encode())
@@ -28,15 +29,16 @@ func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err 
 // applyPart is apply for a batch that others follow: the position stays in front of it, so a crash applies it again.
 func (ix *index) applyPart(changes []*change) error {
 	return ix.db.Update(func(tx *bbolt.Tx) error {
-		_, err := applyTo(tx, changes)
+		_, err := ix.applyTo(tx, changes)
 		return err
 	})
 }
 
-func applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
+func (ix *index) applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
 	a := applier{
 		entries: tx.Bucket(bucketEntries), ids: tx.Bucket(bucketIDs), drops: tx.Bucket(bucketDrops),
-		moved: map[store.MaildropID]counts{},
+		segments: tx.Bucket(bucketSegments), has: ix.has,
+		moved: map[store.MaildropID]counts{}, usage: map[uint64]*usage{},
 	}
 	a.ids.FillPercent = 0.9
 	for _, c := range changes {
@@ -53,23 +55,33 @@ func applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
 // applier collects what one transaction writes, so that it can write each bucket in the order of its keys: then every page
 // is found once.
 type applier struct {
-	entries, ids, drops *bbolt.Bucket
+	entries, ids, drops, segments *bbolt.Bucket
+	has                           func(segment uint64) bool
 
 	puts    []keyValue // new entries
 	moved   map[store.MaildropID]counts
+	usage   map[uint64]*usage
 	orphans []store.ID // messages with an external body that nobody has any more
 }
 
 type keyValue struct{ key, value []byte }
 
 func (a *applier) one(c *change) error {
-	if c.kind == kindMessage {
-		return a.message(c)
+	u, err := a.use(c.pos.Segment)
+	if err != nil {
+		return err
 	}
+	switch c.kind {
+	case kindMessage:
+		return a.message(c, u)
+	case kindMove:
+		return a.relocate(c, u)
+	}
+	u.control(c)
 	return a.deletion(c)
 }
 
-func (a *applier) message(c *change) error {
+func (a *applier) message(c *change, u *usage) error {
 	if a.ids.Get(c.id[:]) != nil {
 		return nil
 	}
@@ -78,23 +90,63 @@ func (a *applier) message(c *change) error {
 		a.puts = append(a.puts, keyValue{entryKey(r.drop, c.seq), e.encode()})
 		a.move(r.drop, 1, e.octets)
 	}
+	u.message(c)
 	return a.ids.Put(c.id[:], refsOf(c).encode())
+}
+
+// relocate takes a copy that reclaim made. It counts while its id lives; where the id is not known, the copy stands for
+// the original only if that was dropped, else the message was deleted.
+func (a *applier) relocate(c *change, u *usage) error {
+	if err := a.putAll(); err != nil { // the original may be among them
+		return err
+	}
+	var r refs
+	if !r.decode(a.ids.Get(c.id[:])) {
+		if a.has(c.from) {
+			return nil
+		}
+		return a.message(c, u)
+	}
+	if r.pos == c.pos {
+		return nil
+	}
+	old, err := a.use(r.pos.Segment)
+	if err != nil {
+		return err
+	}
+	old.live -= r.size
+	u.message(c)
+	r.pos, r.size = c.pos, c.size
+	for _, drop := range r.drops {
+		key := entryKey(drop, r.seq)
+		var e entry
+		if v := a.entries.Get(key); v == nil || !e.decode(key, v) {
+			return fmt.Errorf("%w: an entry of %s is not there", errIndex, c.id)
+		}
+		e.pos = c.pos
+		if err := a.entries.Put(key, e.encode()); err != nil {
+			return err
+		}
+	}
+	return a.ids.Put(c.id[:], r.encode())
 }
 
 // refs is a value of bucketIDs: where a message's entries are.
 type refs struct {
 	seq   uint64
-	size  int64 // of the record
+	pos   seglog.Pos // of the record
+	size  int64      // of the record
 	flags uint16
 	drops []store.MaildropID // those that still have the message
 }
 
-const refsHead = 8 + 8 + 2
+const refsHead = 4*8 + 2
 
 func (r *refs) encode() []byte {
 	b := make([]byte, 0, refsHead+8*len(r.drops))
-	b = binary.BigEndian.AppendUint64(b, r.seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(r.size))
+	for _, v := range []uint64{r.seq, r.pos.Segment, uint64(r.pos.Offset), uint64(r.size)} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
 	b = binary.BigEndian.AppendUint16(b, r.flags)
 	for _, drop := range r.drops {
 		b = binary.BigEndian.AppendUint64(b, uint64(drop))
@@ -106,7 +158,9 @@ func (r *refs) decode(b []byte) bool {
 	if len(b) < refsHead || (len(b)-refsHead)%8 != 0 {
 		return false
 	}
-	r.seq, r.size, r.flags = binary.BigEndian.Uint64(b), int64(binary.BigEndian.Uint64(b[8:])), binary.BigEndian.Uint16(b[16:])
+	word := func(i int) uint64 { return binary.BigEndian.Uint64(b[8*i:]) }
+	r.seq, r.pos, r.size = word(0), seglog.Pos{Segment: word(1), Offset: int64(word(2))}, int64(word(3))
+	r.flags = binary.BigEndian.Uint16(b[4*8:])
 	for b = b[refsHead:]; len(b) > 0; b = b[8:] {
 		r.drops = append(r.drops, store.MaildropID(binary.BigEndian.Uint64(b)))
 	}
@@ -114,7 +168,7 @@ func (r *refs) decode(b []byte) bool {
 }
 
 func refsOf(c *change) *refs {
-	r := &refs{seq: c.seq, size: c.size, flags: c.flags}
+	r := &refs{seq: c.seq, pos: c.pos, size: c.size, flags: c.flags}
 	for _, to := range c.recipients {
 		r.drops = append(r.drops, to.drop)
 	}
@@ -157,6 +211,11 @@ func (a *applier) unref(id store.ID, drop store.MaildropID) error {
 	if len(r.drops) > 0 {
 		return a.ids.Put(id[:], r.encode())
 	}
+	u, err := a.use(r.pos.Segment)
+	if err != nil {
+		return err
+	}
+	u.live -= r.size
 	if r.flags&flagExternal != 0 {
 		a.orphans = append(a.orphans, id)
 	}
@@ -175,6 +234,11 @@ func (a *applier) putAll() error {
 }
 
 func (a *applier) count() error {
+	for number, u := range a.usage {
+		if err := a.segments.Put(segmentKey(number), u.encode()); err != nil {
+			return err
+		}
+	}
 	for drop, d := range a.moved {
 		key := entryKey(drop, 0)[:8]
 		n := decodeCounts(a.drops.Get(key))

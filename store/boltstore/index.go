@@ -23,6 +23,8 @@ var (
 	bucketEntries = []byte("entries")
 	bucketIDs     = []byte("ids")
 	bucketDrops   = []byte("maildrops")
+
+	bucketSegments = []byte("segments")
 )
 
 // Keys of bucketMeta.
@@ -39,7 +41,8 @@ var errIndex = errors.New("index is to be rebuilt")
 
 // index is index.db: for each question about mail an answer that the log could give again.
 type index struct {
-	db *bbolt.DB
+	db  *bbolt.DB
+	has func(segment uint64) bool // set once the log is open, before anything is applied
 }
 
 // state is what the index says of itself: up to where of the log it reaches, and what it counted.
@@ -91,7 +94,7 @@ func (ix *index) load(storeID [16]byte) (st state, err error) {
 }
 
 func (ix *index) create(tx *bbolt.Tx, format []byte) error {
-	for _, name := range [][]byte{bucketMeta, bucketEntries, bucketIDs, bucketDrops} {
+	for _, name := range [][]byte{bucketMeta, bucketEntries, bucketIDs, bucketDrops, bucketSegments} {
 		b, err := tx.CreateBucketIfNotExists(name)
 		if err != nil {
 			return err
@@ -197,6 +200,15 @@ func (ix *index) list(drop store.MaildropID) ([]entry, error) {
 		return nil
 	})
 	return entries, err
+}
+
+// refs returns where the entries of a message are; false when nobody has it.
+func (ix *index) refs(id store.ID) (r refs, ok bool, err error) {
+	err = ix.db.View(func(tx *bbolt.Tx) error {
+		ok = r.decode(tx.Bucket(bucketIDs).Get(id[:]))
+		return nil
+	})
+	return r, ok, err
 }
 
 // alive tells whether some maildrop has the message.

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 // indexer applies durable records to the index in the background, in their order.
 type indexer struct {
 	ix      *index
+	wakeUp  func()           // told that something was deleted
 	condemn func(error)      // told once when the index can't be written any more
 	orphans func([]store.ID) // told of bodies that the index, synced, does not name any more
 
@@ -50,7 +52,7 @@ type group struct {
 
 func newIndexer(ix *index, at state, condemn func(error), orphans func([]store.ID)) *indexer {
 	x := &indexer{
-		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{},
+		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{}, wakeUp: func() {},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.changed.L = &x.mu
@@ -93,7 +95,7 @@ func (x *indexer) touch(c *change, n int) {
 			delete(x.touched, drop)
 		}
 	}
-	if c.kind != kindMessage {
+	if !brings(c.kind) {
 		count(c.drop)
 	}
 	for _, r := range c.recipients {
@@ -201,6 +203,9 @@ func (x *indexer) flush() bool {
 			break
 		}
 		x.flushed = at
+		if slices.ContainsFunc(batch, func(c *change) bool { return len(c.deleted) > 0 }) {
+			x.wakeUp()
+		}
 		x.retire(batch, groups)
 	}
 	x.changed.Broadcast()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -194,7 +195,7 @@ func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
 	if i < 0 || i >= len(m.places) {
 		return nil, fmt.Errorf("no message at index %d", i)
 	}
-	rec, err := m.s.log.Read(m.places[i].pos, m.messages[i].Octets)
+	rec, err := m.record(i)
 	if err != nil {
 		return nil, corrupt(err)
 	}
@@ -204,6 +205,22 @@ func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
 		return nil, corrupt(err)
 	}
 	return b, nil
+}
+
+// record opens the record of a message, where it was when the maildrop was opened, or where reclaim moved it since.
+func (m *maildrop) record(i int) (*seglog.Reader, error) {
+	rec, err := m.s.log.Read(m.places[i].pos, m.messages[i].Octets)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return rec, err
+	}
+	r, ok, err := m.s.index.refs(m.messages[i].ID)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, &seglog.Corrupt{Pos: m.places[i].pos, ID: m.messages[i].ID, Reason: "the message is gone"}
+	}
+	return m.s.log.Read(r.pos, m.messages[i].Octets)
 }
 
 func corrupt(err error) error {
@@ -216,10 +233,10 @@ func corrupt(err error) error {
 
 func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
 	wrong := func(reason string) error { return &seglog.Corrupt{Pos: rec.Pos, ID: rec.ID, Reason: reason} }
-	if rec.ID != m.messages[i].ID || rec.Kind != kindMessage {
+	if rec.ID != m.messages[i].ID || !brings(rec.Kind) {
 		return nil, wrong("the index names another message")
 	}
-	head, err := parseMessageHead(rec.Head, rec.Flags)
+	head, err := messageOf(rec.Kind, rec.Flags, rec.Head)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"pgregory.net/rapid"
@@ -52,7 +53,7 @@ func newModel(t *rapid.T, root, hash string) *model {
 }
 
 func (m *model) open() {
-	s, err := Open(m.dir, Options{Create: true, SegmentBytes: 4 << 10, BodyMemory: 2 * firstPiece})
+	s, err := Open(m.dir, Options{Create: true, SegmentBytes: 4 << 10, BodyMemory: 2 * firstPiece, reclaimInterval: time.Millisecond})
 	m.check(err)
 	m.s = s
 }
@@ -173,6 +174,7 @@ func (m *model) crash(t *rapid.T) {
 	m.runs++
 	next := filepath.Join(m.root, fmt.Sprint(m.runs))
 	m.check(os.Mkdir(next, 0o700))
+	m.s.reclaimer.stop() // wherever it is: nothing may change while the files are copied
 	// The index first: its position must not be behind the end of the log that is copied.
 	m.check(m.s.index.db.View(func(tx *bbolt.Tx) error { return tx.CopyFile(filepath.Join(next, "index.db"), 0o600) }))
 	for _, name := range []string{"identity", "accounts.db"} {

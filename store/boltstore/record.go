@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/seglog"
@@ -14,6 +15,10 @@ const (
 	kindMessage  = 1 // head: messageHead; body: the canonical message as it came
 	kindDeletion = 2 // head: deletionHead; one for each QUIT
 	kindRemoval  = 3 // head: deletionHead; an account was removed together with its mail
+
+	// Made by reclaim, and counted nowhere, since they repeat what was counted.
+	kindMove      = 4 // head: sequence number and segment of the original, then as kindMessage; counts while its id lives
+	kindTombstone = 5 // head: deletionHead; carries deletions forward while a copy of what they delete may exist
 )
 
 // change is what one record of the log does to the index. It is made when the record is written, and again from the
@@ -26,10 +31,11 @@ type change struct {
 	pos   seglog.Pos
 	size  int64 // of the whole record
 
-	recipients []entryRef // kindMessage
-	octets     int64      // kindMessage: trace and body
+	recipients []entryRef // kindMessage, kindMove
+	octets     int64      // of these: trace and body
+	from       uint64     // kindMove: segment of the original
 
-	drop    store.MaildropID // kindDeletion, kindRemoval
+	drop    store.MaildropID // kindDeletion, kindRemoval, kindTombstone
 	deleted []uint64         // sequence numbers, ascending
 	freed   int64            // octets of the deleted entries
 }
@@ -38,6 +44,17 @@ type change struct {
 type entryRef struct {
 	drop   store.MaildropID
 	prefix int64 // octets of its own header lines
+}
+
+// brings tells whether the record holds a message.
+func brings(kind uint8) bool { return kind == kindMessage || kind == kindMove }
+
+// placed tells the change where its record was written.
+func (c *change) placed(h *seglog.Header, pos seglog.Pos) {
+	c.pos, c.size = pos, h.Size()
+	if c.kind != kindMove { // which keeps the number of the original
+		c.seq = h.Seq
+	}
 }
 
 var errHead = errors.New("record's head can't be read")
@@ -159,37 +176,100 @@ func parseMessageHead(head []byte, flags uint16) (messageView, error) {
 	return m, nil
 }
 
+// encode writes the view back, for those recipients that keep says.
+func (m *messageView) encode(flags uint16, keep []store.MaildropID) []byte {
+	b := appendBytes(appendBytes(appendBytes(nil, m.session), m.from), m.trace)
+	b = binary.AppendUvarint(b, uint64(len(keep)))
+	for _, r := range m.recipients {
+		if slices.Contains(keep, r.drop) {
+			b = binary.LittleEndian.AppendUint64(b, uint64(r.drop))
+			b = appendBytes(b, r.prefix)
+		}
+	}
+	if flags&flagExternal != 0 {
+		b = binary.AppendUvarint(b, uint64(m.body.size))
+		b = binary.LittleEndian.AppendUint32(b, m.body.sum)
+	}
+	return b
+}
+
+// appendMoved is the head of a kindMove record.
+func appendMoved(seq, from uint64, head []byte) []byte {
+	b := make([]byte, 0, len(head)+2*binary.MaxVarintLen64)
+	return append(binary.AppendUvarint(binary.AppendUvarint(b, seq), from), head...)
+}
+
+// moved takes apart what stands in front of the message's head in a kindMove record.
+func moved(head []byte) (seq, from uint64, rest []byte, err error) {
+	r := headReader{b: head}
+	seq, from = r.uvarint(), r.uvarint()
+	if r.bad {
+		err = errHead
+	}
+	return seq, from, r.b, err
+}
+
+// messageOf returns the message's head of a record that brings one.
+func messageOf(kind uint8, flags uint16, head []byte) (messageView, error) {
+	if kind == kindMove {
+		var err error
+		if _, _, head, err = moved(head); err != nil {
+			return messageView{}, err
+		}
+	}
+	return parseMessageHead(head, flags)
+}
+
 // changeOf reads a record's head at replay.
 func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
-	c := &change{kind: h.Kind, flags: h.Flags, id: h.ID, seq: h.Seq, pos: pos, size: h.Size()}
+	c := &change{kind: h.Kind, flags: h.Flags, id: h.ID}
+	c.placed(h, pos)
+	var err error
 	switch h.Kind {
+	case kindMove:
+		if c.seq, c.from, _, err = moved(head); err == nil {
+			err = c.readMessage(h, head)
+		}
 	case kindMessage:
-		m, err := parseMessageHead(head, h.Flags)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", pos, err)
-		}
-		c.octets = int64(len(m.trace)) + int64(h.BodyLen) + m.body.size
-		for _, r := range m.recipients {
-			c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix))})
-		}
-	case kindDeletion, kindRemoval:
-		r := headReader{b: head}
-		c.drop, c.freed = r.drop(), int64(r.uvarint())
-		n := r.uvarint()
-		if n > uint64(len(r.b)) {
-			return nil, fmt.Errorf("%s: %w", pos, errHead)
-		}
-		c.deleted = make([]uint64, n)
-		var last uint64
-		for i := range c.deleted {
-			last += r.uvarint()
-			c.deleted[i] = last
-		}
-		if r.bad {
-			return nil, fmt.Errorf("%s: %w", pos, errHead)
-		}
+		err = c.readMessage(h, head)
+	case kindDeletion, kindRemoval, kindTombstone:
+		err = c.readDeletion(head)
 	default:
-		return nil, fmt.Errorf("%s: record of the unknown kind %d: start the version that wrote it", pos, h.Kind)
+		err = fmt.Errorf("record of the unknown kind %d: start the version that wrote it", h.Kind)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", pos, err)
 	}
 	return c, nil
+}
+
+func (c *change) readMessage(h *seglog.Header, head []byte) error {
+	m, err := messageOf(h.Kind, h.Flags, head)
+	if err != nil {
+		return err
+	}
+	c.octets = int64(len(m.trace)) + int64(h.BodyLen) + m.body.size
+	for _, r := range m.recipients {
+		c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix))})
+	}
+	return nil
+}
+
+func (c *change) readDeletion(head []byte) error {
+	r := headReader{b: head}
+	c.drop, c.freed = r.drop(), int64(r.uvarint())
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		return errHead
+	}
+	c.deleted = make([]uint64, n)
+	var last uint64
+	for i := range c.deleted {
+		last += r.uvarint()
+		c.deleted[i] = last
+	}
+	if r.bad {
+		return errHead
+	}
+	return nil
 }

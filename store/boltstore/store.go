@@ -39,6 +39,8 @@ type Options struct {
 	SegmentBytes int64            // size at which a segment of the log is sealed; 0: seglog's default
 	FS           vfs.FS           // nil: the operating system's
 	Now          func() time.Time // nil: time.Now
+
+	reclaimInterval time.Duration // for tests
 }
 
 func (o *Options) defaults() {
@@ -51,6 +53,9 @@ func (o *Options) defaults() {
 	if o.FS == nil {
 		o.FS = vfs.OS{}
 	}
+	if o.reclaimInterval == 0 {
+		o.reclaimInterval = defaultReclaimInterval
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -62,15 +67,16 @@ type Store struct {
 	opt Options
 	id  identity
 
-	lock     *folderLock
-	log      *seglog.Log
-	index    *index
-	indexer  *indexer
-	accounts *accounts
-	verifier *secret.Verifier
-	ids      idSource
-	memory   *bodyMemory
-	bodies   bodies
+	lock      *folderLock
+	log       *seglog.Log
+	index     *index
+	indexer   *indexer
+	reclaimer *reclaimer
+	accounts  *accounts
+	verifier  *secret.Verifier
+	ids       idSource
+	memory    *bodyMemory
+	bodies    bodies
 
 	// admission is held for reading while a message is committed, and for writing while an account is removed: no
 	// message is committed to a maildrop that is gone.
@@ -109,6 +115,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	go s.indexer.run()
+	go s.reclaimer.run()
 	return s, nil
 }
 
@@ -154,11 +161,13 @@ func (s *Store) openMail() error {
 	replayed := replayer{index: s.index, state: at}
 	opt := seglog.Options{
 		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: flagExternal, SegmentBytes: s.opt.SegmentBytes, Durable: s.durable,
+		Enter:  func(t seglog.Totals) { replayed.state.totals = totalsOf(t) },
 		Totals: func() seglog.Totals { return s.totals(&replayed) },
 	}
 	if s.log, err = seglog.Open(filepath.Join(s.dir, "log"), at.mark, opt, replayed.apply); err != nil {
 		return err
 	}
+	s.index.has = s.log.Has
 	if err := replayed.flush(); err != nil {
 		return err
 	}
@@ -166,7 +175,12 @@ func (s *Store) openMail() error {
 	if err := s.bodies.sweep(s.index.alive); err != nil {
 		return err
 	}
+	if err := s.index.forget(); err != nil {
+		return err
+	}
 	s.indexer = newIndexer(s.index, replayed.state, s.condemnIndex, s.removeBodies)
+	s.reclaimer = newReclaimer(s)
+	s.indexer.wakeUp = s.reclaimer.signal
 	return nil
 }
 
@@ -259,7 +273,7 @@ func (s *Store) durable(records []*seglog.Record, after seglog.Mark) {
 	changes := make([]*change, len(records))
 	for i, r := range records {
 		c := r.Tag.(*change)
-		c.seq, c.pos, c.size = r.Header.Seq, r.Pos, r.Header.Size()
+		c.placed(&r.Header, r.Pos)
 		changes[i] = c
 	}
 	s.indexer.add(changes, after)
@@ -289,6 +303,7 @@ func (s *Store) Close() error {
 	for _, m := range open {
 		m.lose()
 	}
+	s.reclaimer.stop()
 	_, err := s.log.Close()
 	return errors.Join(err, s.indexer.stop(), s.release())
 }

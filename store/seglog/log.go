@@ -34,6 +34,9 @@ type Options struct {
 	Durable func(group []*Record, after Mark)
 	// Totals are written into the header of a new segment.
 	Totals func() Totals
+	// Enter is told, while Open replays a segment from its beginning, of the totals in its header. They stand for all
+	// that happened before, also in segments that were dropped.
+	Enter func(Totals)
 }
 
 func (o *Options) defaults() {
@@ -45,6 +48,9 @@ func (o *Options) defaults() {
 	}
 	if o.GroupRecords == 0 {
 		o.GroupRecords = DefaultGroupRecords
+	}
+	if o.Enter == nil {
+		o.Enter = func(Totals) {}
 	}
 	if o.Totals == nil {
 		o.Totals = func() Totals { return Totals{} }
@@ -87,10 +93,11 @@ type Log struct {
 	done   chan struct{}
 
 	// Owned by the committer while it runs.
-	head   *segment // takes the records
-	end    Mark
-	totals Totals
-	carry  *Record // did not fit into the last group
+	head  *segment // takes the records
+	end   Mark
+	carry *Record // did not fit into the last group
+
+	dropped ranges // owned by Open, then by the caller of Drop
 
 	broken  atomic.Pointer[error]
 	files   segments

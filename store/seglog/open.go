@@ -40,18 +40,19 @@ func (l *Log) recover(from Mark, apply Apply) error {
 	if err != nil {
 		return err
 	}
+	if numbers, err = l.finishDrops(numbers); err != nil {
+		return err
+	}
 	if len(numbers) == 0 {
 		if from.Segment != 0 {
 			return &Corrupt{Pos: from.Pos, Reason: "the log is empty, but the index holds mail from it"}
 		}
 		return l.begin()
 	}
+	l.files.know(numbers)
 	headers, err := l.readHeaders(numbers)
 	if err != nil {
 		return err
-	}
-	for _, n := range numbers {
-		l.files.have[n] = true
 	}
 	last := headers[len(headers)-1]
 	if from.Segment > last.number {
@@ -59,7 +60,13 @@ func (l *Log) recover(from Mark, apply Apply) error {
 	}
 	r := replay{log: l, from: from, apply: apply, mark: from}
 	for i, h := range headers[:len(headers)-1] {
-		if err := r.sealed(h, headers[i+1].prev); err != nil {
+		// The seal stands in the header of the segment behind. Where that was dropped, the file's end is the seal: it was
+		// cut there when the next segment began.
+		seal := headers[i+1].prev
+		if seal.Segment != h.number {
+			seal = Mark{}
+		}
+		if err := r.sealed(h, seal); err != nil {
 			return err
 		}
 	}
@@ -77,7 +84,7 @@ func (l *Log) begin() error {
 	return nil
 }
 
-// readHeaders reads and checks the header of each segment, and that none is missing between them.
+// readHeaders reads and checks the header of each segment.
 func (l *Log) readHeaders(numbers []uint64) ([]segHeader, error) {
 	headers := make([]segHeader, len(numbers))
 	for i, n := range numbers {
@@ -91,12 +98,32 @@ func (l *Log) readHeaders(numbers []uint64) ([]segHeader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %w", segmentName(l.dir, n), err)
 		}
-		l.stats.bytes.Add(size)
-		if i > 0 && (h.number != headers[i-1].number+1 || h.prev.Segment != headers[i-1].number) {
-			return nil, &Corrupt{Pos: Pos{Segment: headers[i-1].number + 1}, Reason: "the segment is missing"}
+		if i > 0 && h.prev.Segment == headers[i-1].number {
+			if err := l.cutSealed(h.prev); err != nil {
+				return nil, err
+			}
 		}
+		l.stats.bytes.Add(size)
 	}
 	return headers, nil
+}
+
+// cutSealed cuts off what stands behind a segment's seal: a tail that was moved, by an open that did not come to its end.
+func (l *Log) cutSealed(seal Mark) error {
+	seg, err := l.files.acquire(seal.Segment)
+	if err != nil {
+		return err
+	}
+	defer l.files.release(seg)
+	size, err := seg.file.Size()
+	if err != nil || size <= seal.Offset {
+		return err
+	}
+	l.stats.bytes.Add(seal.Offset - size)
+	if err := seg.file.Truncate(seal.Offset); err != nil {
+		return err
+	}
+	return seg.file.Sync()
 }
 
 func (l *Log) readHeader(seg *segment, h *segHeader) (int64, error) {
@@ -125,6 +152,7 @@ type replay struct {
 func (r *replay) enter(h segHeader) {
 	if r.from.Segment < h.number {
 		r.mark = Mark{Pos: Pos{h.number, segmentHeader}, Seq: max(r.mark.Seq, h.firstSeq-1)}
+		r.log.opt.Enter(h.totals)
 	}
 }
 
@@ -147,6 +175,10 @@ func (r *replay) sealed(h segHeader, seal Mark) error {
 	if err != nil {
 		return err
 	}
+	known := seal.Segment == h.number
+	if !known {
+		seal.Offset = size
+	}
 	if size < seal.Offset || r.mark.Offset > seal.Offset {
 		return &Corrupt{Pos: Pos{h.number, min(size, seal.Offset)}, Reason: "the segment is shorter than it was"}
 	}
@@ -166,7 +198,7 @@ func (r *replay) sealed(h segHeader, seal Mark) error {
 			return err
 		}
 	}
-	if r.mark.Chain != seal.Chain {
+	if known && r.mark.Chain != seal.Chain {
 		return &Corrupt{Pos: r.mark.Pos, Reason: "the segment is not the one that was sealed"}
 	}
 	return nil

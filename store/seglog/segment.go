@@ -25,7 +25,8 @@ type segment struct {
 type segments struct {
 	mu   sync.Mutex
 	open map[uint64]*segment
-	have map[uint64]bool
+	have map[uint64]bool // segments of the log
+	head uint64          // the largest of them, which takes the records
 	gone bool
 	path func(number uint64) string
 	fs   vfs.FS
@@ -44,6 +45,9 @@ func (s *segments) acquire(number uint64) (*segment, error) {
 	seg := s.open[number]
 	if s.gone {
 		return nil, ErrClosed
+	}
+	if !s.have[number] {
+		return nil, &fs.PathError{Op: "open", Path: s.path(number), Err: fs.ErrNotExist}
 	}
 	if seg == nil {
 		f, err := s.fs.OpenFile(s.path(number), os.O_RDWR, 0)
@@ -74,6 +78,29 @@ func (s *segments) add(seg *segment) {
 	seg.refs++
 	s.open[seg.number] = seg
 	s.have[seg.number] = true
+	s.head = max(s.head, seg.number)
+}
+
+// forget drops the log's own hold of a segment that is given up.
+func (s *segments) forget(number uint64) {
+	s.mu.Lock()
+	delete(s.have, number)
+	seg := s.open[number]
+	delete(s.open, number)
+	s.mu.Unlock()
+	if seg != nil {
+		s.release(seg)
+	}
+}
+
+// know says which segments there are, ascending.
+func (s *segments) know(numbers []uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range numbers {
+		s.have[n] = true
+		s.head = n
+	}
 }
 
 // close drops the log's own hold of each file; readers keep theirs.
@@ -145,7 +172,10 @@ func list(fsys vfs.FS, dir string) ([]uint64, error) {
 	var numbers []uint64
 	for _, e := range entries {
 		name := e.Name()
-		if strings.HasSuffix(name, ".seg"+temporary) {
+		if name == droppedFile {
+			continue
+		}
+		if strings.HasSuffix(name, temporary) {
 			if err := fsys.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}

@@ -1,0 +1,111 @@
+package seglog
+
+import (
+	"errors"
+	"io"
+	"slices"
+)
+
+// Sealed returns the numbers and sizes of the sealed segments, ascending by number.
+func (l *Log) Sealed() ([]SegmentInfo, error) {
+	l.files.mu.Lock()
+	head := l.files.head
+	var numbers []uint64
+	for n := range l.files.have {
+		if n < head {
+			numbers = append(numbers, n)
+		}
+	}
+	l.files.mu.Unlock()
+	slices.Sort(numbers)
+	infos := make([]SegmentInfo, 0, len(numbers))
+	for _, n := range numbers {
+		seg, err := l.files.acquire(n)
+		if err != nil {
+			return nil, err
+		}
+		size, err := seg.file.Size()
+		l.files.release(seg)
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, SegmentInfo{n, size})
+	}
+	return infos, nil
+}
+
+// SegmentInfo is one sealed segment.
+type SegmentInfo struct {
+	Number uint64
+	Size   int64 // octets of the file
+}
+
+// Has tells whether the log still has a segment.
+func (l *Log) Has(number uint64) bool {
+	l.files.mu.Lock()
+	defer l.files.mu.Unlock()
+	return l.files.have[number]
+}
+
+// Walk calls f for each record of a sealed segment, in order. head is valid during the call.
+func (l *Log) Walk(number uint64, f func(h *Header, pos Pos, head []byte) error) error {
+	seg, err := l.files.acquire(number)
+	if err != nil {
+		return err
+	}
+	defer l.files.release(seg)
+	end, err := seg.file.Size()
+	if err != nil {
+		return err
+	}
+	seal, err := newSealer(l.opt.Key)
+	if err != nil {
+		return err
+	}
+	sc := &scanner{file: seg.file, number: number, end: end, seal: seal, flags: l.opt.Flags, off: segmentHeader}
+	for {
+		rec, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if errors.Is(err, errNoRecord) {
+			return &Corrupt{Pos: Pos{number, sc.off}, Reason: "no valid record, though it was acknowledged"}
+		}
+		if err != nil {
+			return err
+		}
+		head, err := sc.head(rec)
+		if err != nil {
+			return err
+		}
+		if err := f(&rec.Header, rec.pos, head); err != nil {
+			return err
+		}
+	}
+}
+
+// AppendAll is Append for several records that may share a group. It returns the first error; records without one are
+// durable.
+func (l *Log) AppendAll(records []*Record) error {
+	for _, r := range records {
+		if err := r.Prepare(); err != nil {
+			return err
+		}
+	}
+	l.mu.RLock()
+	if l.closed {
+		l.mu.RUnlock()
+		return ErrClosed
+	}
+	for _, r := range records {
+		l.queue <- r
+	}
+	l.mu.RUnlock()
+	var first error
+	for _, r := range records {
+		if err := <-r.done; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
