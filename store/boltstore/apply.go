@@ -16,6 +16,11 @@ import (
 //
 // It returns the messages whose bodies are files that no entry names any more.
 func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err error) {
+	if ix.before != nil {
+		if err := ix.before(); err != nil {
+			return nil, err
+		}
+	}
 	err = ix.db.Update(func(tx *bbolt.Tx) error {
 		var err error
 		if orphans, err = ix.applyTo(tx, changes); err != nil {
@@ -23,6 +28,9 @@ func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err 
 		}
 		return tx.Bucket(bucketMeta).Put(keyState, after.encode())
 	})
+	if err == nil && ix.after != nil {
+		ix.after(ix)
+	}
 	return orphans, err
 }
 

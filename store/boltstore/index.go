@@ -43,6 +43,9 @@ var errIndex = errors.New("index is to be rebuilt")
 type index struct {
 	db  *bbolt.DB
 	has func(segment uint64) bool // set once the log is open, before anything is applied
+
+	before func() error // for tests: fails apply
+	after  func(*index) // for tests: sees what apply made durable
 }
 
 // state is what the index says of itself: up to where of the log it reaches, and what it counted.

@@ -40,7 +40,10 @@ type Options struct {
 	FS           vfs.FS           // nil: the operating system's
 	Now          func() time.Time // nil: time.Now
 
-	reclaimInterval time.Duration // for tests
+	// For tests.
+	reclaimInterval time.Duration
+	beforeApply     func() error // may fail a transaction of the index
+	afterApply      func(*index)
 }
 
 func (o *Options) defaults() {
@@ -181,6 +184,7 @@ func (s *Store) openMail() error {
 	s.indexer = newIndexer(s.index, replayed.state, s.condemnIndex, s.removeBodies)
 	s.reclaimer = newReclaimer(s)
 	s.indexer.wakeUp = s.reclaimer.signal
+	s.index.before, s.index.after = s.opt.beforeApply, s.opt.afterApply
 	return nil
 }
 
@@ -311,6 +315,11 @@ func (s *Store) Close() error {
 // release closes the files that are open, the lock last.
 func (s *Store) release() error {
 	var errs []error
+	if s.log != nil {
+		if _, err := s.log.Close(); !errors.Is(err, seglog.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
 	if s.index != nil {
 		errs = append(errs, s.index.db.Close())
 	}

@@ -30,6 +30,7 @@ type adminServer struct {
 	allow func(peer) bool
 	slots chan struct{}
 	idle  time.Duration
+	limit int // octets of a message
 }
 
 // ServeAdmin answers on l for a, until ctx ends or l is closed: then it closes l, lets the requests under way finish, and
@@ -38,7 +39,7 @@ type adminServer struct {
 func ServeAdmin(ctx context.Context, l net.Listener, a store.Admin, log zerolog.Logger) error {
 	s := &adminServer{
 		admin: a, log: log.With().Str("listener", adminService).Logger(),
-		allow: mayAdminister, slots: make(chan struct{}, maxAdmins), idle: adminIdle,
+		allow: mayAdminister, slots: make(chan struct{}, maxAdmins), idle: adminIdle, limit: maxMessage,
 	}
 	if named, ok := a.(interface{ StoreID() string }); ok {
 		s.id = named.StoreID()
@@ -77,6 +78,7 @@ func (s *adminServer) session(ctx context.Context, c net.Conn) {
 	stop := context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	w := newWire(c, serverStall)
+	w.limit = s.limit
 	refused, leave := s.admit(c)
 	defer leave()
 	if err := w.greet(hello{Service: adminService, Store: s.id, Refused: refused}); err != nil || refused != "" {

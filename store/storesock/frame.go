@@ -41,10 +41,12 @@ type wire struct {
 	w    *bufio.Writer
 	// stall is how long a read or a write of one frame may take once a message is under way.
 	stall time.Duration
+	// limit is the longest message, in octets.
+	limit int
 }
 
 func newWire(c net.Conn, stall time.Duration) *wire {
-	return &wire{conn: c, r: bufio.NewReader(c), w: bufio.NewWriter(c), stall: stall}
+	return &wire{conn: c, r: bufio.NewReader(c), w: bufio.NewWriter(c), stall: stall, limit: maxMessage}
 }
 
 // readFrame returns the type and the content of the next frame. io.EOF means that the peer closed between two frames.
@@ -103,7 +105,7 @@ func (c *wire) readMessage() ([]byte, error) {
 			return message, nil
 		case kind != partFrame:
 			return nil, errFrame
-		case len(message)+len(content) > maxMessage:
+		case len(message)+len(content) > c.limit:
 			return nil, errMessageSize
 		}
 		message = append(message, content...)
@@ -119,7 +121,7 @@ func (c *wire) writeMessage(v any) error {
 	if err != nil {
 		return err
 	}
-	if len(message) > maxMessage {
+	if len(message) > c.limit {
 		return errMessageSize
 	}
 	for len(message) > 0 {
