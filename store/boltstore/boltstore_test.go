@@ -1,9 +1,14 @@
 package boltstore
 
 import (
+	"encoding/base64"
+	"fmt"
+	"strings"
 	"testing"
 
-	"example.org/letterbox/store/secret"
+	"golang.org/x/crypto/argon2"
+
+	"example.org/letterbox/store"
 	"example.org/letterbox/store/storetest"
 )
 
@@ -18,16 +23,48 @@ func openTest(t *testing.T, dir string, o Options) *Store {
 	return s
 }
 
+// cheapHash is a hash that costs next to nothing: what hashing costs is not what these tests are about.
+func cheapHash(password string) (string, error) {
+	salt := []byte("saltsaltsaltsalt")
+	b64 := base64.RawStdEncoding
+	key := argon2.IDKey([]byte(password), salt, 1, 8, 1, 32)
+	return fmt.Sprintf("$argon2id$v=19$m=8,t=1,p=1$%s$%s", b64.EncodeToString(salt), b64.EncodeToString(key)), nil
+}
+
+// TestRehash: a hash of another kind or cost is replaced at the first login that shows the password.
+func TestRehash(t *testing.T) {
+	s := openTest(t, t.TempDir(), Options{})
+	hash, err := cheapHash("x y")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Apply(t.Context(), 0, []store.Edit{{Op: store.AddAccount, Address: "me@here.example", Hash: hash}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		m, err := s.Open(t.Context(), store.Login{Name: "me@here.example", Secret: "x y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+	}
+	if now := s.accounts.directory().accounts["me@here.example"].Hash; !strings.Contains(now, "m=19456,t=2") {
+		t.Errorf("hash is %s after a login", now)
+	}
+}
+
 func TestConformance(t *testing.T) {
+	cheap := Options{keepHashes: true}
 	storetest.Run(t, storetest.Config{
-		Hash: secret.Hash,
-		Open: func(t *testing.T) storetest.Store { return openTest(t, t.TempDir(), Options{}) },
+		Hash: cheapHash,
+		Open: func(t *testing.T) storetest.Store { return openTest(t, t.TempDir(), cheap) },
 		Reopen: func(t *testing.T, s storetest.Store) storetest.Store {
 			old := s.(*Store)
 			if err := old.Close(); err != nil {
 				t.Fatal(err)
 			}
-			return openTest(t, old.dir, Options{})
+			return openTest(t, old.dir, cheap)
 		},
 	})
 }

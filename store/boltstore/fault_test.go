@@ -33,7 +33,7 @@ type faultRun struct {
 
 func newFaultRun(t *testing.T, name string) *faultRun {
 	return &faultRun{
-		T: t, name: name, faults: vfstest.NewFaults(), dir: t.TempDir(),
+		T: t, name: name, faults: vfstest.NewFaults(), dir: scratch(t),
 		sent: map[store.ID][]byte{}, refused: map[store.ID]bool{}, gone: map[store.ID]bool{}, unsure: map[store.ID]bool{},
 	}
 }

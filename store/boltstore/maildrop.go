@@ -70,7 +70,7 @@ func (s *Store) authenticate(ctx context.Context, l store.Login) (store.Maildrop
 	case !ok || acc == nil || acc.Disabled:
 		return 0, store.ErrCredential
 	}
-	if rehash {
+	if rehash && !s.opt.keepHashes {
 		s.rehash(name.String(), hash, l.Secret)
 	}
 	return acc.Maildrop, nil

@@ -218,7 +218,7 @@ func TestRebuildEqualsModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		root, err := os.MkdirTemp(t.TempDir(), "model")
+		root, err := os.MkdirTemp(scratch(t), "model")
 		if err != nil {
 			rt.Fatal(err)
 		}

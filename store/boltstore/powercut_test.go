@@ -44,6 +44,8 @@ type recording struct {
 	fates  map[store.ID]*fate
 	images []indexImage
 	begun  int // of the transaction that runs
+
+	scratch string
 }
 
 func (r *recording) snapshot(ix *index) {
@@ -67,8 +69,8 @@ func (r *recording) begin() error {
 
 // record makes a run: deliveries from two sides, drains, large bodies, reclaim.
 func record(t *testing.T) *recording {
-	dir := t.TempDir()
-	r := &recording{T: t, rec: vfstest.NewRecorder(dir), fates: map[store.ID]*fate{}}
+	dir := scratch(t)
+	r := &recording{T: t, rec: vfstest.NewRecorder(dir), fates: map[store.ID]*fate{}, scratch: scratch(t)}
 	s, err := Open(dir, Options{
 		Create: true, FS: r.rec, SegmentBytes: 24 << 10, BodyMemory: 2 * firstPiece, reclaimInterval: 2 * time.Millisecond,
 		beforeApply: r.begin, afterApply: r.snapshot,
@@ -147,7 +149,7 @@ func (r *recording) drain(ts *testStore, rng *rand.Rand) {
 
 // cut opens the store as a loss of power after n changes leaves it, and holds it against what was acknowledged by then.
 func (r *recording) cut(name string, n int, keep vfstest.Keep) {
-	dir, err := os.MkdirTemp(r.TempDir(), "cut")
+	dir, err := os.MkdirTemp(r.scratch, "cut")
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -41,6 +41,7 @@ type Options struct {
 	Now          func() time.Time // nil: time.Now
 
 	// For tests.
+	keepHashes      bool // do not replace cheap hashes
 	reclaimInterval time.Duration
 	beforeApply     func() error // may fail a transaction of the index
 	afterApply      func(*index)
