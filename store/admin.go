@@ -10,8 +10,8 @@ import (
 type Admin interface {
 	// Directory returns everything that Apply can change.
 	Directory(ctx context.Context) (Directory, error)
-	// Apply makes all edits durable or none. A revision other than 0 that is not the current one fails with
-	// ErrRevision. An edit that can't be made fails with an *EditError that says why in one sentence.
+	// Apply makes all edits durable or none. A revision other than 0 that is not the current one fails with an
+	// *EditError of CodeRevision. An edit that can't be made fails with an *EditError that says why in one sentence.
 	Apply(ctx context.Context, revision uint64, edits []Edit) (uint64, error)
 }
 

@@ -194,21 +194,10 @@ func TestRotInBody(t *testing.T) {
 	ts.send(pattern(200 << 10))
 	id := ts.send(pattern(2 * maxInMemory))
 	ts.send([]byte("fine"))
-	flip := func(name string, at int64) {
-		f, err := os.OpenFile(name, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		var b [1]byte
-		f.ReadAt(b[:], at)
-		b[0] ^= 0x10
-		f.WriteAt(b[:], at)
-	}
 	m := ts.pick()
-	flip(filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[0].pos.Offset+500)
-	flip(filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[1].pos.Offset+150<<10)
-	flip(filepath.Join(ts.dir, "bodies", id.String()), maxInMemory)
+	flip(t, filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[0].pos.Offset+500)
+	flip(t, filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[1].pos.Offset+150<<10)
+	flip(t, filepath.Join(ts.dir, "bodies", id.String()), maxInMemory)
 	for i, want := range []error{store.ErrCorrupt, store.ErrCorrupt, store.ErrCorrupt, nil} {
 		if _, err := ts.read(m, i); !errors.Is(err, want) {
 			t.Errorf("message %d: error %v, want %v", i, err, want)

@@ -71,14 +71,14 @@ func (s *Store) authenticate(ctx context.Context, l store.Login) (store.Maildrop
 		return 0, store.ErrCredential
 	}
 	if rehash && !s.opt.keepHashes {
-		s.rehash(name.String(), hash, l.Secret)
+		s.rehash(ctx, name.String(), hash, l.Secret)
 	}
 	return acc.Maildrop, nil
 }
 
 // rehash replaces a hash of another kind, now that the password is at hand. The login does not depend on it.
-func (s *Store) rehash(address, old, password string) {
-	hash, err := secret.Hash(password)
+func (s *Store) rehash(ctx context.Context, address, old, password string) {
+	hash, err := s.verifier.Hash(ctx, password)
 	if err == nil {
 		err = s.accounts.setHash(address, old, hash)
 	}

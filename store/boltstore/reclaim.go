@@ -147,7 +147,7 @@ func (r *reclaimer) choose() (*victim, error) {
 
 // reclaim copies what is needed of the segment and drops it.
 func (v *victim) reclaim(ctx context.Context) error {
-	err := v.s.log.Walk(v.number, func(h *seglog.Header, pos seglog.Pos, head []byte) error {
+	err := v.s.log.Walk(v.number, 0, func(h *seglog.Header, pos seglog.Pos, head []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -9,7 +9,7 @@
 //	offset  size
 //	0       8     "LBSEGLOG"
 //	8       4     format version, 1
-//	12      4     zero
+//	12      4     flags: 1, written anew by Repair; an unknown one is refused
 //	16      16    id of the store
 //	32      8     number of this segment
 //	40      8     first sequence number that a record of this segment may have

@@ -156,8 +156,12 @@ func (h *Header) parse(buf []byte, at Pos, s *sealer, known uint16) error {
 	return nil
 }
 
+// segRepaired marks a segment that Repair wrote anew: the seal that the next one has for it does not hold any more.
+const segRepaired = 1
+
 // segHeader is the header of a segment.
 type segHeader struct {
+	flags    uint32
 	store    [16]byte
 	number   uint64
 	firstSeq uint64
@@ -170,6 +174,7 @@ func (h *segHeader) encode(s *sealer) []byte {
 	buf := make([]byte, segmentHeader)
 	copy(buf, segmentMagic)
 	le.PutUint32(buf[8:], formatVersion)
+	le.PutUint32(buf[12:], h.flags)
 	copy(buf[16:32], h.store[:])
 	le.PutUint64(buf[32:], h.number)
 	le.PutUint64(buf[40:], h.firstSeq)
@@ -193,6 +198,10 @@ func (h *segHeader) parse(buf []byte, s *sealer) error {
 	}
 	if string(s.seal(buf[:176])) != string(buf[176:segmentHeader]) {
 		return errors.New("has a damaged header, or belongs to another store")
+	}
+	h.flags = le.Uint32(buf[12:])
+	if unknown := h.flags &^ segRepaired; unknown != 0 {
+		return fmt.Errorf("has the unknown flag %#x: start the version that wrote it", unknown)
 	}
 	copy(h.store[:], buf[16:32])
 	h.number, h.firstSeq = le.Uint64(buf[32:]), le.Uint64(buf[40:])

@@ -63,7 +63,7 @@ func (l *Log) recover(from Mark, apply Apply) error {
 		// The seal stands in the header of the segment behind. Where that was dropped, the file's end is the seal: it was
 		// cut there when the next segment began.
 		seal := headers[i+1].prev
-		if seal.Segment != h.number {
+		if seal.Segment != h.number || h.flags&segRepaired != 0 {
 			seal = Mark{}
 		}
 		if err := r.sealed(h, seal); err != nil {
@@ -98,7 +98,7 @@ func (l *Log) readHeaders(numbers []uint64) ([]segHeader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s %w", segmentName(l.dir, n), err)
 		}
-		if i > 0 && h.prev.Segment == headers[i-1].number {
+		if i > 0 && h.prev.Segment == headers[i-1].number && headers[i-1].flags&segRepaired == 0 {
 			if err := l.cutSealed(h.prev); err != nil {
 				return nil, err
 			}
@@ -318,20 +318,9 @@ func (r *replay) moveTail(seg *segment, sc *scanner, tail []*found) error {
 // copyTail writes the records behind the header of f, sealed for their new place, and applies them there. That they are
 // durable is known only when the segment has its name; what apply learns is not to be acted on before Open returns.
 func (r *replay) copyTail(sc *scanner, f vfs.File, tail []*found) error {
-	buf := make([]byte, scanWindow)
-	end := int64(segmentHeader)
-	for _, rec := range tail {
-		from := rec.pos.Offset + recordHeader
-		rec.pos = Pos{r.mark.Segment, end}
-		rec.durableTo = segmentHeader
-		rec.put(rec.raw[:], rec.pos, r.log.seal)
-		if err := f.WriteVec([][]byte{rec.raw[:]}, end); err != nil {
-			return err
-		}
-		if err := copyRange(f, end+recordHeader, sc.file, from, int64(rec.length), buf); err != nil {
-			return err
-		}
-		end += rec.Size()
+	end, err := copyRecords(f, r.mark.Segment, sc.file, tail, r.log.seal)
+	if err != nil {
+		return err
 	}
 	copies := &scanner{file: f, number: r.mark.Segment, end: end, seal: r.log.seal, flags: r.log.opt.Flags}
 	for _, rec := range tail {
@@ -340,6 +329,26 @@ func (r *replay) copyTail(sc *scanner, f vfs.File, tail []*found) error {
 		}
 	}
 	return nil
+}
+
+// copyRecords writes records behind the header of dst, sealed for their place there, and returns where they end.
+func copyRecords(dst vfs.File, number uint64, src vfs.File, records []*found, seal *sealer) (end int64, err error) {
+	buf := make([]byte, scanWindow)
+	end = segmentHeader
+	for _, rec := range records {
+		from := rec.pos.Offset + recordHeader
+		rec.pos = Pos{number, end}
+		rec.durableTo = segmentHeader
+		rec.put(rec.raw[:], rec.pos, seal)
+		if err := dst.WriteVec([][]byte{rec.raw[:]}, end); err != nil {
+			return 0, err
+		}
+		if err := copyRange(dst, end+recordHeader, src, from, int64(rec.length), buf); err != nil {
+			return 0, err
+		}
+		end += rec.Size()
+	}
+	return end, nil
 }
 
 func copyRange(dst vfs.File, to int64, src vfs.File, from, n int64, buf []byte) error {

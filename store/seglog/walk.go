@@ -47,16 +47,18 @@ func (l *Log) Has(number uint64) bool {
 	return l.files.have[number]
 }
 
-// Walk calls f for each record of a sealed segment, in order. head is valid during the call.
-func (l *Log) Walk(number uint64, f func(h *Header, pos Pos, head []byte) error) error {
+// Walk calls f for each record of a segment that stands in front of end, in order; 0 stands for the end of a sealed segment.
+// head is valid during the call.
+func (l *Log) Walk(number uint64, end int64, f func(h *Header, pos Pos, head []byte) error) error {
 	seg, err := l.files.acquire(number)
 	if err != nil {
 		return err
 	}
 	defer l.files.release(seg)
-	end, err := seg.file.Size()
-	if err != nil {
-		return err
+	if end == 0 {
+		if end, err = seg.file.Size(); err != nil {
+			return err
+		}
 	}
 	seal, err := newSealer(l.opt.Key)
 	if err != nil {

@@ -1,0 +1,304 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/seglog"
+	"example.org/letterbox/store/vfs"
+)
+
+// Finding is one thing that is not as it should be, as a sentence for the operator.
+type Finding struct {
+	Message store.ID // zero where it is not about one message
+	Text    string
+}
+
+// Verified says what Verify looked at.
+type Verified struct {
+	Records, Messages, Entries int64
+	Octets                     int64 // of bodies whose checksum was computed
+	Findings                   int
+}
+
+// Verify reads the whole store: every record and body against its checksum, every entry of the index against the log, and
+// the counters against the entries. Mail goes on meanwhile.
+func (s *Store) Verify(ctx context.Context, found func(Finding)) (Verified, error) {
+	v := &verifier{s: s, ctx: ctx}
+	v.found = func(id store.ID, format string, args ...any) {
+		v.result.Findings++
+		found(Finding{id, fmt.Sprintf(format, args...)})
+	}
+	if err := s.indexer.settle(0); err != nil {
+		return v.result, err
+	}
+	for _, step := range []func() error{v.log, v.index, v.count} {
+		if err := step(); err != nil {
+			return v.result, err
+		}
+	}
+	return v.result, nil
+}
+
+type verifier struct {
+	s      *Store
+	ctx    context.Context
+	found  func(id store.ID, format string, args ...any)
+	result Verified
+}
+
+// log reads every record up to what the index holds.
+func (v *verifier) log() error {
+	sealed, err := v.s.log.Sealed()
+	if err != nil {
+		return err
+	}
+	st, _ := v.s.indexer.snapshot()
+	for _, seg := range sealed {
+		if seg.Number < st.mark.Segment {
+			if err := v.segment(seg.Number, 0); err != nil {
+				return err
+			}
+		}
+	}
+	return v.segment(st.mark.Segment, st.mark.Offset)
+}
+
+func (v *verifier) segment(number uint64, end int64) error {
+	err := v.s.log.Walk(number, end, func(h *seglog.Header, pos seglog.Pos, head []byte) error {
+		if err := v.ctx.Err(); err != nil {
+			return err
+		}
+		v.result.Records++
+		if _, err := changeOf(h, pos, head); err != nil {
+			v.found(h.ID, "%v", err)
+			return nil
+		}
+		if !brings(h.Kind) {
+			return nil
+		}
+		refs, alive, err := v.s.index.refs(h.ID)
+		if err != nil || !alive || refs.pos != pos {
+			return err // deleted or moved: what it held is not needed
+		}
+		return v.message(h, pos, head)
+	})
+	var corrupt *seglog.Corrupt
+	switch {
+	case errors.As(err, &corrupt):
+		v.found(corrupt.ID, "%v", corrupt)
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // reclaimed meanwhile
+	}
+	return err
+}
+
+// message checks a message that somebody has.
+func (v *verifier) message(h *seglog.Header, pos seglog.Pos, head []byte) error {
+	v.result.Messages++
+	m, err := messageOf(h.Kind, h.Flags, head)
+	if err != nil {
+		return err
+	}
+	rec, err := v.s.log.Read(pos, h.Size())
+	if err != nil {
+		return err
+	}
+	defer rec.Close() //nolint:errcheck // it never fails
+	if h.Flags&flagExternal != 0 {
+		var b bodyReader
+		if b, err = v.s.bodies.open(rec, m.body, &v.s.memory.next); err == nil {
+			err = b.Close()
+		}
+	} else {
+		err = rec.Check()
+	}
+	v.result.Octets += int64(h.BodyLen) + m.body.size
+	var corrupt *seglog.Corrupt
+	if errors.As(err, &corrupt) {
+		if _, alive, refsErr := v.s.index.refs(h.ID); refsErr != nil || !alive {
+			return refsErr // deleted meanwhile
+		}
+		v.found(h.ID, "message %s is damaged: %s (%s)", store.ID(h.ID), corrupt.Reason, pos)
+		return nil
+	}
+	return err
+}
+
+// verifyBatch bounds the entries that one transaction reads.
+const verifyBatch = 1000
+
+// index looks for the record of each message that the index holds.
+func (v *verifier) index() error {
+	for from := []byte{}; from != nil; {
+		ids, next, err := v.ids(from)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := v.indexed(id); err != nil {
+				return err
+			}
+		}
+		from = next
+	}
+	return nil
+}
+
+func (v *verifier) ids(from []byte) (ids []store.ID, next []byte, err error) {
+	err = v.s.index.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketIDs).Cursor()
+		for k, _ := c.Seek(from); k != nil; k, _ = c.Next() {
+			if len(ids) == verifyBatch {
+				next = bytes.Clone(k)
+				return nil
+			}
+			ids = append(ids, store.ID(k))
+		}
+		return nil
+	})
+	return ids, next, errors.Join(err, v.ctx.Err())
+}
+
+// indexed checks one message of the index. One that is moved or deleted in this moment is looked at again.
+func (v *verifier) indexed(id store.ID) error {
+	var problem error
+	for range 3 {
+		r, alive, err := v.s.index.refs(id)
+		if err != nil || !alive {
+			return err
+		}
+		if problem = v.holds(id, r); problem == nil {
+			v.result.Entries += int64(len(r.drops))
+			return nil
+		}
+	}
+	v.found(id, "the index is wrong about message %s: %v", id, problem)
+	return nil
+}
+
+func (v *verifier) holds(id store.ID, r refs) error {
+	rec, err := v.s.log.Read(r.pos, 1)
+	if err != nil {
+		return err
+	}
+	defer rec.Close() //nolint:errcheck // it never fails
+	if rec.ID != id || !brings(rec.Kind) || rec.Size() != r.size {
+		return errors.New("its place holds something else")
+	}
+	m, err := messageOf(rec.Kind, rec.Flags, rec.Head)
+	if err != nil {
+		return err
+	}
+	octets := int64(len(m.trace)) + int64(rec.BodyLen) + m.body.size
+	return v.s.index.db.View(func(tx *bbolt.Tx) error {
+		for _, drop := range r.drops {
+			at := slices.IndexFunc(m.recipients, func(to recipientView) bool { return to.drop == drop })
+			if at < 0 {
+				return fmt.Errorf("maildrop %d is no recipient", drop)
+			}
+			var e entry
+			key := entryKey(drop, r.seq)
+			if value := tx.Bucket(bucketEntries).Get(key); value == nil || !e.decode(key, value) {
+				return fmt.Errorf("maildrop %d has no entry of it", drop)
+			}
+			if e.id != id || e.pos != r.pos || e.octets != octets+int64(len(m.recipients[at].prefix)) {
+				return fmt.Errorf("the entry of maildrop %d does not fit", drop)
+			}
+		}
+		return nil
+	})
+}
+
+// count holds the counters against what the maildrops count, at one moment, and then each maildrop against what it holds.
+func (v *verifier) count() error {
+	var drops []store.MaildropID
+	err := v.s.index.db.View(func(tx *bbolt.Tx) error {
+		var st state
+		if !st.decode(tx.Bucket(bucketMeta).Get(keyState)) {
+			return errIndex
+		}
+		var listed counts
+		err := tx.Bucket(bucketDrops).ForEach(func(k, value []byte) error {
+			n := decodeCounts(value)
+			listed.messages += n.messages
+			listed.octets += n.octets
+			drops = append(drops, store.MaildropID(binary.BigEndian.Uint64(k)))
+			return nil
+		})
+		if want := (counts{st.totals.present(), st.totals.octets}); listed != want {
+			v.found(store.ID{}, "%d messages with %d octets are listed, but the counters say %d with %d", listed.messages, listed.octets, want.messages, want.octets)
+		}
+		return err
+	})
+	for _, drop := range drops {
+		if err != nil {
+			break
+		}
+		err = errors.Join(v.s.index.db.View(func(tx *bbolt.Tx) error { return v.maildrop(tx, drop) }), v.ctx.Err())
+	}
+	return err
+}
+
+// maildrop counts what one maildrop holds, and looks for each entry's message.
+func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
+	var counted counts
+	prefix := entryKey(drop, 0)[:8]
+	c := tx.Bucket(bucketEntries).Cursor()
+	for k, value := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = c.Next() {
+		var e entry
+		if !e.decode(k, value) {
+			v.found(store.ID{}, "an entry of maildrop %d can't be read", drop)
+			continue
+		}
+		counted.messages++
+		counted.octets += e.octets
+		var r refs
+		if !r.decode(tx.Bucket(bucketIDs).Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
+			v.found(e.id, "maildrop %d has an entry of message %s, which does not know of it", drop, e.id)
+		}
+	}
+	if listed := decodeCounts(tx.Bucket(bucketDrops).Get(prefix)); counted != listed {
+		v.found(store.ID{}, "maildrop %d counts %d messages with %d octets, but holds %d with %d", drop, listed.messages, listed.octets, counted.messages, counted.octets)
+	}
+	return nil
+}
+
+// Repair rebuilds the index in dir from the log, leaving out of the log what can't be read, and tells found of each loss.
+// No other process may hold the folder. The store opens afterwards, unless the files that hold no mail are damaged.
+func Repair(dir string, found func(Finding)) error {
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return err
+	}
+	defer lock.release() //nolint:errcheck // the process ends
+	id, err := loadIdentity(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", ErrNoStore, dir)
+	}
+	if err != nil {
+		return err
+	}
+	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: flagExternal}
+	err = seglog.Repair(filepath.Join(dir, "log"), opt, func(c *seglog.Corrupt) {
+		found(Finding{c.ID, c.Error()})
+	})
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(dir, "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return vfs.OS{}.SyncDir(dir)
+}

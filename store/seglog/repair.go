@@ -1,0 +1,174 @@
+package seglog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"example.org/letterbox/store/vfs"
+)
+
+// Repair makes a log that Open refuses as damaged open again: it leaves out the records that can't be read, and accepts
+// that segments are missing. It tells report of each loss. Nobody else may have the log open. Every position in it changes,
+// so the caller replays all of it afterwards.
+func Repair(dir string, opt Options, report func(*Corrupt)) error {
+	opt.defaults()
+	seal, err := newSealer(opt.Key)
+	if err != nil {
+		return err
+	}
+	r := repair{log: &Log{dir: dir, opt: opt, seal: seal}, report: report}
+	r.log.files = segments{open: map[uint64]*segment{}, have: map[uint64]bool{}, fs: opt.FS, path: func(n uint64) string { return segmentName(dir, n) }}
+	defer r.log.files.close() //nolint:errcheck // what was written was closed before
+	numbers, err := list(opt.FS, dir)
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	r.log.files.know(numbers)
+	if err := r.missing(numbers); err != nil {
+		return err
+	}
+	for i, n := range numbers {
+		if err := r.segment(n, i == len(numbers)-1); err != nil {
+			return fmt.Errorf("%s: %w", segmentName(dir, n), err)
+		}
+	}
+	return nil
+}
+
+type repair struct {
+	log    *Log
+	report func(*Corrupt)
+	last   segHeader // the last that could be read
+}
+
+// missing puts segments that are not there on the list of those that were dropped.
+func (r *repair) missing(numbers []uint64) error {
+	dropped, err := r.log.loadDropped()
+	if err != nil {
+		r.report(&Corrupt{Reason: fmt.Sprintf("the list of dropped segments can't be read (%v): it is made anew, and every segment that is missing counts as dropped", err)})
+	}
+	next, changed := uint64(1), err != nil
+	for _, n := range numbers {
+		for ; next < n; next++ {
+			if !dropped.has(next) {
+				if err == nil {
+					r.report(&Corrupt{Pos: Pos{Segment: next}, Reason: "the segment is missing, and all that it held"})
+				}
+				dropped, changed = dropped.with(next), true
+			}
+		}
+		next = n + 1
+	}
+	if !changed {
+		return nil
+	}
+	r.log.dropped = dropped
+	return r.log.saveDropped(dropped)
+}
+
+// segment writes a damaged segment anew, without what can't be read.
+func (r *repair) segment(number uint64, last bool) error {
+	seg, err := r.log.files.acquire(number)
+	if err != nil {
+		return err
+	}
+	defer r.log.files.release(seg)
+	size, err := seg.file.Size()
+	if err != nil {
+		return err
+	}
+	var h segHeader
+	_, headerErr := r.log.readHeader(seg, &h)
+	if headerErr != nil {
+		r.report(&Corrupt{Pos: Pos{Segment: number}, Reason: fmt.Sprintf("the segment %v; its counters are taken from the one before", headerErr)})
+		h = segHeader{store: r.log.opt.Store, number: number, firstSeq: r.last.firstSeq, totals: r.last.totals}
+	}
+	r.last = h
+	sc := &scanner{file: seg.file, number: number, end: size, seal: r.log.seal, flags: r.log.opt.Flags, off: segmentHeader}
+	records, lost, err := r.salvage(sc, last)
+	if err != nil || (lost == 0 && headerErr == nil) {
+		return err
+	}
+	h.flags |= segRepaired
+	return r.rewrite(h, sc, records)
+}
+
+// salvage lists the records that can be read and reports the gaps between them. What stands behind all that was known
+// durable is no loss: the next Open decides over it.
+func (r *repair) salvage(sc *scanner, last bool) (records []*found, lost int, err error) {
+	var losses []*Corrupt
+	durable := sc.end
+	if last {
+		durable = 0
+	}
+	for {
+		f, err := sc.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if errors.Is(err, errNoRecord) {
+			losses = append(losses, &Corrupt{Pos: Pos{sc.number, sc.off}, Reason: "no valid record; what stood here up to the next one is lost"})
+			if err := sc.skip(); err != nil {
+				return nil, 0, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		durable = max(durable, f.durableTo)
+		var corrupt *Corrupt
+		if _, err := sc.head(f); errors.As(err, &corrupt) {
+			losses = append(losses, corrupt)
+			continue
+		} else if err != nil {
+			return nil, 0, err
+		}
+		records = append(records, f)
+	}
+	for _, l := range losses {
+		if l.Offset < durable {
+			r.report(l)
+			lost++
+		}
+	}
+	return records, lost, nil
+}
+
+// skip moves to the next valid record behind one that is not.
+func (s *scanner) skip() error {
+	for s.off++; s.off < s.end; {
+		part, err := s.window(s.off, scanWindow)
+		if err != nil {
+			return err
+		}
+		i := bytes.Index(part, []byte(recordMagic))
+		switch {
+		case i < 0 || len(part) < recordHeader:
+			s.off += int64(max(1, len(part)-len(recordMagic)+1))
+		case len(part)-i < recordHeader && i > 0:
+			s.off += int64(i)
+		default:
+			var h Header
+			s.off += int64(i)
+			if h.parse(part[i:], Pos{s.number, s.off}, s.seal, s.flags) == nil {
+				return nil
+			}
+			s.off++
+		}
+	}
+	return nil
+}
+
+// rewrite puts a segment in the place of the damaged one, which goes when the new one has its name.
+func (r *repair) rewrite(h segHeader, sc *scanner, records []*found) error {
+	fresh := &Log{dir: r.log.dir, opt: r.log.opt, seal: r.log.seal}
+	fresh.files = segments{open: map[uint64]*segment{}, have: map[uint64]bool{}, fs: r.log.opt.FS}
+	_, err := fresh.create(h, func(f vfs.File) error {
+		_, err := copyRecords(f, h.number, sc.file, records, r.log.seal)
+		return err
+	})
+	return errors.Join(err, fresh.files.close())
+}
