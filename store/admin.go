@@ -13,6 +13,37 @@ type Admin interface {
 	// Apply makes all edits durable or none. A revision other than 0 that is not the current one fails with an
 	// *EditError of CodeRevision. An edit that can't be made fails with an *EditError that says why in one sentence.
 	Apply(ctx context.Context, revision uint64, edits []Edit) (uint64, error)
+	// Figures returns the store's counters.
+	Figures(ctx context.Context) (Stats, error)
+	// Verify reads the whole store and holds every checksum, the index against the log, and the counters against the
+	// entries. Mail goes on meanwhile. Damage is in what it returns; an error means that it could not look.
+	Verify(ctx context.Context) (Verification, error)
+}
+
+// Verification is what Verify looked at and found.
+type Verification struct {
+	Records  int64     `json:"records"`  // of the log
+	Messages int64     `json:"messages"` // that somebody has
+	Entries  int64     `json:"entries"`  // messages, counted once for each maildrop
+	Octets   int64     `json:"octets"`   // of bodies whose checksum was computed
+	Damage   int64     `json:"damage"`   // how many things are not as they should be
+	Findings []Finding `json:"findings"` // the first MaxFindings of them
+}
+
+// MaxFindings bounds the list of a Verification.
+const MaxFindings = 1000
+
+// Add counts one finding, and keeps it while there is room.
+func (v *Verification) Add(f Finding) {
+	if v.Damage++; v.Damage <= MaxFindings {
+		v.Findings = append(v.Findings, f)
+	}
+}
+
+// Finding is one thing that is not as it should be, as a sentence for the operator.
+type Finding struct {
+	Message string `json:"message,omitempty"` // the id of the message that it is about
+	Text    string `json:"text"`
 }
 
 // Directory is the store's facts at one revision, each list ordered by address.

@@ -135,15 +135,25 @@ func (m Message) UIDL() string {
 
 // Stats is what the owner of a store counts. Octets are what RETR sends.
 type Stats struct {
-	Messages, Octets                       int64  // present now
-	Delivered, Deleted                     uint64 // entries since the store was made
-	Accounts, Aliases, CatchAlls, Disabled int
-	LogBytes, IndexBytes, FreeBytes        int64  // on disk; FreeBytes of the file system
-	Segments                               int    // files of the log
-	Pending                                int64  // records that are durable and not in the index yet
-	Groups, GroupRecords                   uint64 // commit groups and the records in them, since start
-	SyncSeconds                            float64
-	WriteErrors                            uint64
-	OpenMaildrops                          int
-	LastDelivery, LastDrain                time.Time // zero: not since start
+	Messages      int64     `json:"messages"` // present now, once for each maildrop
+	Octets        int64     `json:"octets"`   // of these
+	Delivered     uint64    `json:"delivered"`
+	Deleted       uint64    `json:"deleted"` // since the store was made, like Delivered
+	Accounts      int       `json:"accounts"`
+	Disabled      int       `json:"disabled_accounts"`
+	Aliases       int       `json:"aliases"`
+	CatchAlls     int       `json:"catchalls"`
+	LogBytes      int64     `json:"log_bytes"`  // on disk
+	BodyBytes     int64     `json:"body_bytes"` // of large bodies, on disk
+	IndexBytes    int64     `json:"index_bytes"`
+	FreeBytes     int64     `json:"free_bytes"`      // of the file system
+	Segments      int       `json:"segments"`        // files of the log
+	Pending       int64     `json:"pending_records"` // durable and not in the index yet
+	Groups        uint64    `json:"commit_groups"`   // since start, like the rest
+	GroupRecords  uint64    `json:"commit_records"`
+	SyncSeconds   float64   `json:"sync_seconds"`
+	WriteErrors   uint64    `json:"write_errors"`
+	OpenMaildrops int       `json:"open_maildrops"`
+	LastDelivery  time.Time `json:"last_delivery,omitzero"` // zero: not since start
+	LastDrain     time.Time `json:"last_drain,omitzero"`
 }

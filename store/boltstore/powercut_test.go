@@ -93,14 +93,14 @@ func record(t *testing.T) *recording {
 	for w := range 2 {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(7, uint64(w)))
-			for range 60 {
+			for range 25 {
 				r.deliver(ts, rng.IntN(12000))
 			}
 		})
 	}
 	wg.Go(func() {
 		rng := rand.New(rand.NewPCG(8, 8))
-		for range 25 {
+		for range 12 {
 			r.drain(ts, rng)
 		}
 	})

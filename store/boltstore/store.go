@@ -336,6 +336,9 @@ func (s *Store) release() error {
 // StoreID names this store, for those who connect to it.
 func (s *Store) StoreID() string { return hex.EncodeToString(s.id.Store) }
 
+// Figures implements store.Admin.
+func (s *Store) Figures(ctx context.Context) (store.Stats, error) { return s.Stats(), ctx.Err() }
+
 // Stats returns the store's counters. It takes no lock that delivery waits for longer than a copy takes.
 func (s *Store) Stats() store.Stats {
 	st, pending := s.indexer.snapshot()

@@ -18,26 +18,15 @@ import (
 	"example.org/letterbox/store/vfs"
 )
 
-// Finding is one thing that is not as it should be, as a sentence for the operator.
-type Finding struct {
-	Message store.ID // zero where it is not about one message
-	Text    string
-}
-
-// Verified says what Verify looked at.
-type Verified struct {
-	Records, Messages, Entries int64
-	Octets                     int64 // of bodies whose checksum was computed
-	Findings                   int
-}
-
-// Verify reads the whole store: every record and body against its checksum, every entry of the index against the log, and
-// the counters against the entries. Mail goes on meanwhile.
-func (s *Store) Verify(ctx context.Context, found func(Finding)) (Verified, error) {
+// Verify implements store.Admin.
+func (s *Store) Verify(ctx context.Context) (store.Verification, error) {
 	v := &verifier{s: s, ctx: ctx}
 	v.found = func(id store.ID, format string, args ...any) {
-		v.result.Findings++
-		found(Finding{id, fmt.Sprintf(format, args...)})
+		f := store.Finding{Text: fmt.Sprintf(format, args...)}
+		if !id.IsZero() {
+			f.Message = id.String()
+		}
+		v.result.Add(f)
 	}
 	if err := s.indexer.settle(0); err != nil {
 		return v.result, err
@@ -54,7 +43,7 @@ type verifier struct {
 	s      *Store
 	ctx    context.Context
 	found  func(id store.ID, format string, args ...any)
-	result Verified
+	result store.Verification
 }
 
 // log reads every record up to what the index holds.
@@ -277,22 +266,26 @@ func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
 
 // Repair rebuilds the index in dir from the log, leaving out of the log what can't be read, and tells found of each loss.
 // No other process may hold the folder. The store opens afterwards, unless the files that hold no mail are damaged.
-func Repair(dir string, found func(Finding)) error {
+func Repair(dir string, found func(store.Finding)) error {
+	if _, err := os.Stat(filepath.Join(dir, identityFile)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s", ErrNoStore, dir)
+	}
 	lock, err := lockFolder(dir)
 	if err != nil {
 		return err
 	}
 	defer lock.release() //nolint:errcheck // the process ends
 	id, err := loadIdentity(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s", ErrNoStore, dir)
-	}
 	if err != nil {
 		return err
 	}
 	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: flagExternal}
 	err = seglog.Repair(filepath.Join(dir, "log"), opt, func(c *seglog.Corrupt) {
-		found(Finding{c.ID, c.Error()})
+		f := store.Finding{Text: c.Error()}
+		if c.ID != ([16]byte{}) {
+			f.Message = store.ID(c.ID).String()
+		}
+		found(f)
 	})
 	if err != nil {
 		return err

@@ -16,13 +16,13 @@ import (
 	"example.org/letterbox/store/seglog"
 )
 
-func (ts *testStore) verify() []Finding {
+func (ts *testStore) verify() []store.Finding {
 	ts.Helper()
-	var all []Finding
-	if _, err := ts.Verify(ts.Context(), func(f Finding) { all = append(all, f) }); err != nil {
-		ts.Fatal(err)
+	v, err := ts.Verify(ts.Context())
+	if err != nil || int(v.Damage) != len(v.Findings) {
+		ts.Fatal(v, err)
 	}
-	return all
+	return v.Findings
 }
 
 // filled is a store with a bit of everything: several segments, a large body, deletions, moves.
@@ -53,7 +53,7 @@ func TestVerify(t *testing.T) {
 	if found := ts.verify(); len(found) != 0 {
 		t.Errorf("a store in order has %v", found)
 	}
-	r, err := ts.Verify(t.Context(), func(Finding) {})
+	r, err := ts.Verify(t.Context())
 	if err != nil || r.Messages != int64(len(want)) || r.Entries != int64(len(want)) {
 		t.Errorf("%+v %v, want %d messages", r, err, len(want))
 	}
@@ -162,7 +162,7 @@ func TestRot(t *testing.T) {
 			if !strings.Contains(err.Error(), "segment") && !strings.Contains(err.Error(), ".seg") {
 				t.Fatalf("refused without naming the place: %v", err)
 			}
-			if err := Repair(dir, func(Finding) { lost++ }); err != nil {
+			if err := Repair(dir, func(store.Finding) { lost++ }); err != nil {
 				t.Fatal(err)
 			}
 			if lost == 0 {
@@ -219,8 +219,8 @@ func TestSegmentLost(t *testing.T) {
 	if !errors.As(err, &corrupt) || corrupt.Segment == 0 {
 		t.Fatalf("opened, or does not say which: %v", err)
 	}
-	var found []Finding
-	if err := Repair(ts.dir, func(f Finding) { found = append(found, f) }); err != nil || len(found) != 1 {
+	var found []store.Finding
+	if err := Repair(ts.dir, func(f store.Finding) { found = append(found, f) }); err != nil || len(found) != 1 {
 		t.Fatalf("repair: %v, %v", found, err)
 	}
 	ts.Store = openTest(t, ts.dir, quiet)

@@ -17,7 +17,9 @@
 //	112     8     number of the segment before, 0 for the first
 //	120     8     length at which the segment before was sealed; what stands behind it there does not count
 //	128     4     chain of the segment before at that length
-//	132     44    zero
+//	132     4     zero
+//	136     8     length that the segment had when it got its name: so far it was durable then
+//	144     32    zero
 //	176     16    seal of the first 176 octets
 //
 // # Record: header of 80 octets, head, body
@@ -52,8 +54,8 @@
 // A segment is made whole under a temporary name: write, fdatasync, rename, fsync of the folder. Only then is a record
 // acknowledged in it. So a segment with a damaged header is corruption and never a crash.
 //
-// Open: everything up to the caller's mark is known durable, and so is everything in front of the largest durable_to of
-// the last segment. Behind that, pages may have reached the disk in any order, or not yet: records that are intact are
+// Open: everything up to the caller's mark is known durable, and so is what the last segment was born with, and everything
+// in front of its largest durable_to. Behind that, pages may have reached the disk in any order, or not yet: records that are intact are
 // written again into a new segment, which makes them durable, and the first that is not ends the log. It counts as
 // corruption instead when a later valid record says that this place was durable.
 package seglog

@@ -75,7 +75,7 @@ func (l *Log) recover(from Mark, apply Apply) error {
 
 // begin makes the first segment.
 func (l *Log) begin() error {
-	h := segHeader{store: l.opt.Store, number: 1, firstSeq: 1, totals: l.opt.Totals()}
+	h := segHeader{store: l.opt.Store, number: 1, firstSeq: 1, totals: l.opt.Totals(), born: segmentHeader}
 	seg, err := l.create(h, nil)
 	if err != nil {
 		return err
@@ -240,7 +240,7 @@ func (r *replay) last(h segHeader) error {
 		r.log.head, r.log.end = seg, r.mark // a clean stop: nothing is behind what is known to be durable
 		return nil
 	}
-	records, durable, err := r.survey(seg, size)
+	records, durable, err := r.survey(seg, size, h.born)
 	if err != nil {
 		return err
 	}
@@ -255,10 +255,10 @@ func (r *replay) last(h segHeader) error {
 }
 
 // survey lists the valid records behind the mark and says up to where the segment is known durable.
-func (r *replay) survey(seg *segment, size int64) (records []*found, durable int64, err error) {
-	durable = segmentHeader
+func (r *replay) survey(seg *segment, size, durable int64) ([]*found, int64, error) {
+	var records []*found
 	if r.from.Segment == seg.number {
-		durable = r.from.Offset
+		durable = max(durable, r.from.Offset)
 	}
 	sc := r.scanner(seg, size)
 	for {
@@ -302,7 +302,7 @@ func (r *replay) moveTail(seg *segment, sc *scanner, tail []*found) error {
 	}
 	l := r.log
 	seal := r.mark
-	h := segHeader{store: l.opt.Store, number: seg.number + 1, firstSeq: seal.Seq + 1, totals: l.opt.Totals(), prev: seal}
+	h := segHeader{store: l.opt.Store, number: seg.number + 1, firstSeq: seal.Seq + 1, totals: l.opt.Totals(), prev: seal, born: bornWith(tail[:keep])}
 	r.mark = Mark{Pos: Pos{h.number, segmentHeader}, Seq: seal.Seq}
 	next, err := l.create(h, func(f vfs.File) error { return r.copyTail(sc, f, tail[:keep]) })
 	if err != nil {
@@ -329,6 +329,15 @@ func (r *replay) copyTail(sc *scanner, f vfs.File, tail []*found) error {
 		}
 	}
 	return nil
+}
+
+// bornWith is the length of a segment that begins with these records.
+func bornWith(records []*found) int64 {
+	length := int64(segmentHeader)
+	for _, rec := range records {
+		length += rec.Size()
+	}
+	return length
 }
 
 // copyRecords writes records behind the header of dst, sealed for their place there, and returns where they end.

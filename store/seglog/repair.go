@@ -87,21 +87,22 @@ func (r *repair) segment(number uint64, last bool) error {
 	}
 	r.last = h
 	sc := &scanner{file: seg.file, number: number, end: size, seal: r.log.seal, flags: r.log.opt.Flags, off: segmentHeader}
-	records, lost, err := r.salvage(sc, last)
+	records, lost, err := r.salvage(sc, last, h.born)
 	if err != nil || (lost == 0 && headerErr == nil) {
 		return err
 	}
 	h.flags |= segRepaired
+	h.born = bornWith(records)
 	return r.rewrite(h, sc, records)
 }
 
 // salvage lists the records that can be read and reports the gaps between them. What stands behind all that was known
 // durable is no loss: the next Open decides over it.
-func (r *repair) salvage(sc *scanner, last bool) (records []*found, lost int, err error) {
+func (r *repair) salvage(sc *scanner, last bool, born int64) (records []*found, lost int, err error) {
 	var losses []*Corrupt
 	durable := sc.end
 	if last {
-		durable = 0
+		durable = born
 	}
 	for {
 		f, err := sc.next()

@@ -6,6 +6,8 @@ import "example.org/letterbox/store"
 const (
 	opDirectory = "directory"
 	opApply     = "apply"
+	opFigures   = "figures"
+	opVerify    = "verify"
 )
 
 // adminRequest is one call of a store.Admin.
@@ -17,7 +19,9 @@ type adminRequest struct {
 
 // adminAnswer holds the failure, or what the call returned.
 type adminAnswer struct {
-	Failure   *failure         `json:"failure,omitempty"`
-	Revision  uint64           `json:"revision,omitempty"`
-	Directory *store.Directory `json:"directory,omitempty"`
+	Failure      *failure            `json:"failure,omitempty"`
+	Revision     uint64              `json:"revision,omitempty"`
+	Directory    *store.Directory    `json:"directory,omitempty"`
+	Figures      *store.Stats        `json:"figures,omitempty"`
+	Verification *store.Verification `json:"verification,omitempty"`
 }

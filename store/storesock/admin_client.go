@@ -94,11 +94,8 @@ func (a *AdminClient) StoreID() string { return a.storeID }
 // Directory returns everything that Apply can change.
 func (a *AdminClient) Directory(ctx context.Context) (store.Directory, error) {
 	answer, err := a.call(ctx, adminRequest{Op: opDirectory})
-	if err != nil {
-		return store.Directory{}, err
-	}
-	if answer.Directory == nil {
-		return store.Directory{}, fmt.Errorf("%w: its process gave an empty answer", store.ErrUnavailable)
+	if err != nil || answer.Directory == nil {
+		return store.Directory{}, orEmpty(err)
 	}
 	return *answer.Directory, nil
 }
@@ -108,6 +105,32 @@ func (a *AdminClient) Directory(ctx context.Context) (store.Directory, error) {
 func (a *AdminClient) Apply(ctx context.Context, revision uint64, edits []store.Edit) (uint64, error) {
 	answer, err := a.call(ctx, adminRequest{Op: opApply, Revision: revision, Edits: edits})
 	return answer.Revision, err
+}
+
+// Figures returns the store's counters.
+func (a *AdminClient) Figures(ctx context.Context) (store.Stats, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opFigures})
+	if err != nil || answer.Figures == nil {
+		return store.Stats{}, orEmpty(err)
+	}
+	return *answer.Figures, nil
+}
+
+// Verify reads the whole store, as store.Admin says; it takes as long as that takes.
+func (a *AdminClient) Verify(ctx context.Context) (store.Verification, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opVerify})
+	if err != nil || answer.Verification == nil {
+		return store.Verification{}, orEmpty(err)
+	}
+	return *answer.Verification, nil
+}
+
+// orEmpty is the error of an answer that holds nothing.
+func orEmpty(err error) error {
+	if err == nil {
+		err = fmt.Errorf("%w: its process gave an empty answer", store.ErrUnavailable)
+	}
+	return err
 }
 
 // call sends q and waits for its answer as long as ctx allows. After an error of the connection the client is of no more

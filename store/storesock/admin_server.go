@@ -124,8 +124,12 @@ func (s *adminServer) exchange(ctx context.Context, w *wire) error {
 	if err := decodeRequest(message, &q); err != nil {
 		return err
 	}
-	// What is read to its end is done and answered, also while the process stops.
-	answer := s.answer(context.WithoutCancel(ctx), q)
+	// What is read to its end is done and answered, also while the process stops; but looking at the whole store takes
+	// too long for that.
+	if q.Op != opVerify {
+		ctx = context.WithoutCancel(ctx)
+	}
+	answer := s.answer(ctx, q)
 	err = w.writeMessage(answer)
 	if errors.Is(err, errMessageSize) {
 		err = w.writeMessage(adminAnswer{Failure: encodeError(err)})
@@ -158,6 +162,12 @@ func (s *adminServer) answer(ctx context.Context, q adminRequest) adminAnswer {
 	case opApply:
 		revision, err := s.admin.Apply(ctx, q.Revision, q.Edits)
 		return adminAnswer{Failure: encodeError(err), Revision: revision}
+	case opFigures:
+		figures, err := s.admin.Figures(ctx)
+		return adminAnswer{Failure: encodeError(err), Figures: &figures}
+	case opVerify:
+		v, err := s.admin.Verify(ctx)
+		return adminAnswer{Failure: encodeError(err), Verification: &v}
 	}
 	return adminAnswer{Failure: &failure{Code: codeUnsupported, Text: "the store's process does not know this request: is it older?"}}
 }

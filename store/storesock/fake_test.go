@@ -45,6 +45,16 @@ func (m *memory) Apply(_ context.Context, revision uint64, edits []store.Edit) (
 	return m.dir.Revision, nil
 }
 
+func (m *memory) Figures(context.Context) (store.Stats, error) {
+	return store.Stats{Messages: 3, LastDrain: time.Unix(1e9, 0).UTC()}, m.err
+}
+
+func (m *memory) Verify(context.Context) (store.Verification, error) {
+	var v store.Verification
+	v.Add(store.Finding{Text: "a finding"})
+	return v, m.err
+}
+
 func (m *memory) StoreID() string { return "5709e" }
 
 func (m *memory) calls() int {
