@@ -1,0 +1,254 @@
+package smtpd
+
+import (
+	"strconv"
+	"strings"
+)
+
+// mode says what the next octets from the client are for.
+type mode uint8
+
+const (
+	inCommand mode = iota
+	inData         // the content of DATA or a chunk of BDAT
+	inHandshake
+)
+
+// Bounds of what the tap looks at, in octets.
+const (
+	// maxCommandLine is far over the 512 of RFC 5321 section 4.5.3.1.4, since parameters lengthen a line, and is one
+	// buffer of go-smtp's reader.
+	maxCommandLine = 4096
+	// lineHead is what is kept of a line: the longest BDAT that makes sense fits with ease.
+	lineHead = 64
+)
+
+// tap is a shadow of one connection's protocol, made from the plain text in both directions. It is fed by the guard, under
+// the guard's lock, and does nothing itself.
+//
+// go-smtp reads ahead: what a client sends in one piece may hold a command, a body and further commands. The tap consumes
+// in step with go-smtp instead. A line is only taken when go-smtp asks for one, and what can't be told yet, because it
+// depends on a reply, waits in pending.
+type tap struct {
+	mode     mode
+	replying bool // a reply is being written: what comes next goes out
+	wantLine bool // go-smtp waits for a command
+
+	head    [lineHead]byte
+	lineLen int
+	verb    string // the last command, in the words of Observer
+	bdat    bool   // that command was some form of BDAT
+
+	// pending is at most what go-smtp's reader holds: one buffer of 4096 octets.
+	pending []byte
+
+	greeted  bool
+	greeting string // the last greeting that was accepted: HELO, EHLO or LHLO
+	status   [4]byte
+	statusAt int
+	code     int // the last reply
+
+	dots dots
+	wire int64 // octets of the message under way, as they came
+
+	chunk     int64 // octets of this chunk that have not come yet
+	announced int64 // by all chunks of this message; where one is refused the message is over
+	last      bool  // this chunk is the last, and its command line was whole
+	open      bool  // a chunk was taken and more are to come
+}
+
+// event is what the guard has to act on.
+type event uint8
+
+const (
+	noEvent   event = iota
+	badLine         // a command line that can't be followed, or is too long
+	lostChunk       // a BDAT was not understood: its chunk would be run as commands
+	startTLS        // everything from here on is TLS
+	replied         // a command has its reply
+)
+
+// expectLine says that go-smtp asks for the next command.
+func (t *tap) expectLine() event {
+	if t.mode == inHandshake {
+		t.restart()
+	}
+	t.mode = inCommand
+	t.wantLine = true
+	return t.replay()
+}
+
+// restart forgets everything that was said before TLS (RFC 3207 section 4.2).
+func (t *tap) restart() {
+	*t = tap{greeted: t.greeted, code: t.code, pending: t.pending[:0]}
+}
+
+// replay goes on with what could not be told before.
+func (t *tap) replay() event {
+	p := t.pending
+	t.pending = t.pending[:0] // input may put back a tail of p: it moves down within the same array
+	return t.input(p)
+}
+
+// input follows octets that come from the client.
+func (t *tap) input(p []byte) event {
+	for len(p) > 0 {
+		n := 0
+		switch {
+		case t.chunk > 0:
+			n = int(min(t.chunk, int64(len(p))))
+			t.chunk -= int64(n)
+			t.wire += int64(n)
+		case t.mode == inData && t.verb == "DATA" && t.dots.state != dotEnd:
+			n = t.dots.scan(p)
+			t.wire += int64(n)
+		case t.wantLine:
+			var e event
+			if n, e = t.line(p); e != noEvent {
+				return e
+			}
+		default:
+			t.pending = append(t.pending, p...)
+			return noEvent
+		}
+		p = p[n:]
+	}
+	return noEvent
+}
+
+// line takes octets of a command line, up to its LF.
+func (t *tap) line(p []byte) (int, event) {
+	for i, b := range p {
+		if t.lineLen < lineHead {
+			t.head[t.lineLen] = b
+		}
+		t.lineLen++
+		if b == '\n' {
+			return i + 1, t.command()
+		}
+		if t.lineLen > maxCommandLine {
+			return i + 1, badLine
+		}
+	}
+	return len(p), noEvent
+}
+
+// command takes a whole line as go-smtp's parseCmd does.
+func (t *tap) command() event {
+	whole := t.lineLen <= lineHead
+	line := strings.TrimRight(string(t.head[:min(t.lineLen, lineHead)]), "\r\n")
+	t.wantLine, t.lineLen = false, 0
+	t.verb, t.bdat, t.last = verbOf(line), false, false
+	if len(line) < 4 || !strings.EqualFold(line[:4], "BDAT") {
+		return noEvent
+	}
+	t.bdat = true
+	if !whole {
+		return badLine
+	}
+	if t.verb == "BDAT" && len(line) > 5 {
+		t.beginChunk(strings.Fields(strings.TrimSpace(line[5:])))
+	}
+	return noEvent
+}
+
+// beginChunk reads BDAT's arguments (RFC 3030 section 2) as go-smtp does. What it does not understand, go-smtp answers
+// with 501.
+func (t *tap) beginChunk(args []string) {
+	last := len(args) == 2 && strings.EqualFold(args[1], "LAST")
+	if len(args) != 1 && !last {
+		return
+	}
+	size, err := strconv.ParseUint(args[0], 10, 32)
+	if err != nil {
+		return
+	}
+	if !t.open {
+		t.wire, t.announced = 0, 0
+	}
+	t.mode = inData
+	t.chunk, t.last = int64(size), last
+	t.announced += t.chunk
+}
+
+// verbOf returns the label of a command line.
+func verbOf(line string) string {
+	if strings.HasPrefix(strings.ToUpper(line), "STARTTLS") {
+		return "STARTTLS"
+	}
+	if len(line) < 4 || len(line) == 5 || (len(line) > 5 && line[4] != ' ') {
+		return otherVerb
+	}
+	name := strings.ToUpper(line[:4]) // not always four octets: ı becomes I
+	for _, v := range verbs() {
+		if name == v {
+			return v
+		}
+	}
+	return otherVerb
+}
+
+// output follows octets that go to the client.
+func (t *tap) output(p []byte) event {
+	for _, b := range p {
+		if t.statusAt < len(t.status) {
+			t.status[t.statusAt] = b
+			t.statusAt++
+		}
+		if b != '\n' {
+			continue
+		}
+		more := t.status[3] == '-' // RFC 5321 section 4.2.1
+		t.statusAt = 0
+		if !more {
+			return t.reply()
+		}
+	}
+	return noEvent
+}
+
+// reply follows a reply that is complete. go-smtp writes no two of them in one piece.
+func (t *tap) reply() event {
+	t.replying = false
+	t.code, _ = strconv.Atoi(string(t.status[:3]))
+	switch {
+	case !t.greeted:
+		t.greeted = true
+		return noEvent
+	case t.code == 220:
+		t.mode = inHandshake
+		return startTLS
+	case t.code == 354:
+		t.mode, t.dots, t.wire = inData, dots{}, 0
+		t.replay()
+	case t.bdat:
+		return t.chunkReply()
+	case t.code == 250 && (t.verb == "HELO" || t.verb == "EHLO" || t.verb == "LHLO"):
+		t.greeting = t.verb
+	}
+	return replied
+}
+
+func (t *tap) chunkReply() event {
+	switch {
+	case t.code == 501:
+		return lostChunk
+	case t.code == 250 && !t.last:
+		t.open = true
+	}
+	return replied
+}
+
+// endMessage forgets the chunks of a message that is over.
+func (t *tap) endMessage() {
+	t.open, t.announced = false, 0
+}
+
+// complete tells whether a message that seems to end after n octets is whole. go-smtp takes a connection that ends inside
+// the last chunk for the end of that chunk.
+func (t *tap) complete(chunked bool, n int64) bool {
+	if chunked {
+		return t.last && t.chunk == 0 && t.announced == n
+	}
+	return t.dots.state == dotEnd
+}

@@ -1,0 +1,143 @@
+package smtpd
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"example.org/letterbox/store"
+)
+
+// trace is what a Received field tells (RFC 5321 section 4.4).
+type trace struct {
+	helo     string
+	greeting string
+	peer     netip.Addr
+	tls      *tls.ConnectionState
+	host     string
+	id       store.ID
+	to       string // only where there is no other recipient, who would be given away
+	at       time.Time
+}
+
+// field returns the Received field. Nothing of it is the client's choice but the words of its greeting and of its
+// forward-path, and neither can end a line or a comment.
+func (t trace) field() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Received: from %s", heloName(t.helo))
+	if t.peer.IsValid() {
+		fmt.Fprintf(&b, " (%s)", addressLiteral(t.peer))
+	}
+	fmt.Fprintf(&b, "\r\n\tby %s with %s", t.host, t.protocol())
+	if t.tls != nil {
+		version := strings.ReplaceAll(tls.VersionName(t.tls.Version), " ", "")
+		fmt.Fprintf(&b, "\r\n\t(%s %s)", version, tls.CipherSuiteName(t.tls.CipherSuite))
+	}
+	fmt.Fprintf(&b, "\r\n\tid %s", t.id)
+	if t.to != "" {
+		fmt.Fprintf(&b, "\r\n\tfor <%s>", printablePath(t.to))
+	}
+	fmt.Fprintf(&b, ";\r\n\t%s\r\n", t.at.UTC().Format(time.RFC1123Z))
+	return b.Bytes()
+}
+
+// protocol is the keyword after "with" (RFC 3848). There is none for HELO under TLS; the comment tells.
+func (t trace) protocol() string {
+	name := "SMTP"
+	switch t.greeting {
+	case "EHLO":
+		name = "ESMTP"
+	case "LHLO":
+		name = "LMTP"
+	default:
+		return name
+	}
+	if t.tls != nil {
+		name += "S"
+	}
+	return name
+}
+
+// addressLiteral writes an address as RFC 5321 section 4.1.3 wants it.
+func addressLiteral(a netip.Addr) string {
+	if a.Is6() {
+		return "[IPv6:" + a.WithZone("").String() + "]"
+	}
+	return "[" + a.String() + "]"
+}
+
+// heloName makes the word of a greeting fit to stand in a header field: of what no domain or address literal holds, each
+// character becomes a question mark.
+func heloName(s string) string {
+	s = s[:min(len(s), 255)]
+	others, literal := "-._", len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']'
+	if literal {
+		s, others = s[1:len(s)-1], "-._:"
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', strings.ContainsRune(others, r):
+			return r
+		default:
+			return '?'
+		}
+	}, s)
+	if literal {
+		return "[" + s + "]"
+	}
+	return s
+}
+
+// ownLines are the fields that stand above everything in one recipient's copy: the reverse-path (RFC 5321 section 4.4),
+// and the forward-path for which this copy came.
+func ownLines(from, to string) []byte {
+	return fmt.Appendf(nil, "Return-Path: <%s>\r\nDelivered-To: %s\r\n", printablePath(from), printablePath(to))
+}
+
+// printablePath writes a path that go-smtp has unquoted: with quotes where the local part needs them (RFC 5321 section
+// 4.1.2), and with a question mark for what can't be printed.
+func printablePath(path string) string {
+	at := strings.LastIndexByte(path, '@')
+	if at < 0 {
+		return printable(path)
+	}
+	local, domain := path[:at], path[at+1:]
+	if !isDotString(local) {
+		local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
+	}
+	return printable(local) + "@" + strings.Map(domainRune, printable(domain))
+}
+
+// domainRune keeps a domain from ending the brackets that it stands in.
+func domainRune(r rune) rune {
+	if strings.ContainsRune(`<>()",;\ `, r) {
+		return '?'
+	}
+	return r
+}
+
+// isDotString tells whether a local part needs no quotes: atext and single dots, or anything beyond ASCII (RFC 6531
+// section 3.3).
+func isDotString(s string) bool {
+	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || strings.ContainsRune(`()<>[]:;@\,"`, r)
+	})
+}
+
+// printable makes a client's text fit for a log line or a header field.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}
