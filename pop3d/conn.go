@@ -1,0 +1,135 @@
+package pop3d
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// A close behind a reply lingers: an unread octet from the client turns the close into a reset, and a reset takes
+	// back a reply that the client has not read yet.
+	lingerTime   = 2 * time.Second
+	lingerOctets = 64 << 10
+
+	// writeProbes is how often within WriteTimeout a blocked write is tried again. The kernel wakes a writer only when a
+	// third of the socket's buffer is free, which a slow client may need longer for than any timeout; a write that is
+	// tried takes whatever room there is.
+	writeProbes = 10
+)
+
+// guard is the connection below TLS. It owns the deadlines, so that a slow client and a stuck one can be told apart, and
+// the way in which a connection ends.
+type guard struct {
+	net.Conn
+	// patience is how long a write may go on without an octet taken. Only the session's goroutine touches it.
+	patience time.Duration
+
+	mu        sync.Mutex
+	woken     bool // reads end at once
+	lingering bool // the last reply is out; nothing to wake
+}
+
+// Write writes all of p, however long that takes, as long as the peer takes an octet now and then.
+func (g *guard) Write(p []byte) (int, error) {
+	done, moved := 0, time.Now()
+	for {
+		if err := g.SetWriteDeadline(time.Now().Add(g.patience / writeProbes)); err != nil {
+			return done, err
+		}
+		n, err := g.Conn.Write(p[done:])
+		done += n
+		if err == nil {
+			return done, nil
+		}
+		if n > 0 {
+			moved = time.Now()
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(moved) >= g.patience {
+			return done, err
+		}
+	}
+}
+
+// readUntil sets when a read gives up.
+func (g *guard) readUntil(t time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.woken {
+		t = time.Unix(1, 0)
+	}
+	return g.SetReadDeadline(t)
+}
+
+// wake ends the read that waits, and every later one.
+func (g *guard) wake() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.woken = true
+	if !g.lingering {
+		_ = g.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection alone
+	}
+}
+
+// isWoken tells whether wake was called.
+func (g *guard) isWoken() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.woken
+}
+
+// hurry bounds whatever is still written: the session is over.
+func (g *guard) hurry() { g.patience = lingerTime }
+
+// linger ends our side of the connection and waits, bounded, until the peer has ended its own.
+func (g *guard) linger() {
+	g.mu.Lock()
+	g.lingering = true
+	err := g.SetReadDeadline(time.Now().Add(lingerTime))
+	g.mu.Unlock()
+	if err != nil || !closeWrite(g.Conn) {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, g.Conn, lingerOctets) // however it ends, the connection is closed next
+}
+
+// closeWrite ends the sending direction of c, or of the connection that c wraps.
+func closeWrite(c net.Conn) bool {
+	for c != nil {
+		if half, ok := c.(interface{ CloseWrite() error }); ok {
+			return half.CloseWrite() == nil
+		}
+		wrapper, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return false
+		}
+		c = wrapper.NetConn()
+	}
+	return false
+}
+
+// address returns the IP address of a, invalid for a unix socket.
+func address(a net.Addr) netip.Addr {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return a.AddrPort().Addr().Unmap()
+	case nil, *net.UnixAddr:
+		return netip.Addr{}
+	}
+	if ap, err := netip.ParseAddrPort(a.String()); err == nil {
+		return ap.Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// staysHere tells whether what c carries does not leave this machine.
+func staysHere(c net.Conn) bool {
+	if _, ok := c.LocalAddr().(*net.UnixAddr); ok {
+		return true
+	}
+	return address(c.RemoteAddr()).IsLoopback() && address(c.LocalAddr()).IsLoopback()
+}

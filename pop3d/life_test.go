@@ -1,0 +1,186 @@
+package pop3d
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestBusy(t *testing.T) {
+	seen := newRecorder()
+	s := New(Config{Store: newFake(), Observer: seen}, Policy{})
+	for _, implicit := range []bool{false, true} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		go func() {
+			conn, err := ln.Accept()
+			if err == nil {
+				s.Busy(conn, Listener{Name: "pop", TLS: implicit})
+			}
+		}()
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		said, err := io.ReadAll(conn)
+		want := "-ERR [SYS/TEMP] too many connections, try again later\r\n"
+		if implicit {
+			want = ""
+		}
+		if string(said) != want || err != nil {
+			t.Errorf("implicit %t: %q, %v", implicit, said, err)
+		}
+	}
+	if seen.heard("connection pop busy") != 2 || seen.heard("start pop") != 0 {
+		t.Errorf("%v", seen.lines)
+	}
+}
+
+// The timers of RFC 1939 section 3 end a session in silence.
+func TestTimers(t *testing.T) {
+	const soon = 30 * time.Millisecond
+	for name, c := range map[string]struct {
+		policy Policy
+		login  bool
+		reason string
+	}{
+		"before login":        {Policy{AuthTimeout: soon}, false, "idle"},
+		"until logged in":     {Policy{LoginTimeout: soon}, false, "slow"},
+		"idle in transaction": {Policy{IdleTimeout: soon}, true, "idle"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(standardMail(1)...)
+			b := serve(t, f, func(_ *Config, p *Policy, _ *Listener) { *p = c.policy })
+			client := b.dial()
+			client.want("+OK*")
+			if c.login {
+				client.ask("USER "+testName, "+OK*")
+				client.send("PASS " + testSecret + "\r\nDELE 1\r\n")
+				client.want("+OK maildrop*")
+				client.want("+OK message 1 deleted")
+			}
+			client.closed()
+			client.conn.Close()
+			if end := b.seen.end(t); end != c.reason {
+				t.Errorf("it ended with %s", end)
+			}
+			if left, locked, _ := f.state(); len(left) != 1 || locked {
+				t.Errorf("left %v, locked %t", left, locked)
+			}
+		})
+	}
+}
+
+// A handshake that does not come about ends the session; nothing is said in clear.
+func TestHandshakeFails(t *testing.T) {
+	for name, option := range map[string]option{
+		"silence": func(_ *Config, p *Policy, l *Listener) { l.TLS, p.HandshakeTimeout = true, 30*time.Millisecond },
+		"text":    func(_ *Config, _ *Policy, l *Listener) { l.TLS = true },
+		"nothing to show": func(c *Config, _ *Policy, l *Listener) {
+			l.TLS, c.TLS = true, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := serve(t, newFake(), option)
+			c := b.dial()
+			if name == "text" {
+				c.send("CAPA\r\nQUIT\r\n")
+			}
+			said, err := io.ReadAll(c.r)
+			if err != nil || bytes.Contains(said, []byte("+OK")) || bytes.Contains(said, []byte("-ERR")) {
+				t.Errorf("%q, %v", said, err)
+			}
+			c.conn.Close()
+			if end := b.seen.end(t); end != "handshake" {
+				t.Errorf("it ended with %s", end)
+			}
+			if name != "nothing to show" && b.seen.heard("handshake test none failed") != 1 {
+				t.Errorf("%v", b.seen.lines)
+			}
+		})
+	}
+}
+
+// TLS is 1.2 at least (RFC 8314 section 4.1), also where the configuration allows less.
+func TestOldTLSIsRefused(t *testing.T) {
+	b := serve(t, newFake(), func(c *Config, _ *Policy, _ *Listener) {
+		c.TLS = c.TLS.Clone()
+		c.TLS.MinVersion = tls.VersionTLS10
+	})
+	for version, ok := range map[uint16]bool{tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+		c := b.dial()
+		c.want("+OK*")
+		c.ask("STLS", "+OK*")
+		conn := tls.Client(c.conn, &tls.Config{
+			InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: version,
+		})
+		if err := conn.Handshake(); (err == nil) != ok {
+			t.Errorf("version %x: %v", version, err)
+		}
+		conn.Close()
+		b.seen.end(t)
+	}
+	for _, line := range []string{"handshake test none failed", "handshake test 1.2 ok", "handshake test 1.3 ok"} {
+		if b.seen.heard(line) != 1 {
+			t.Errorf("%q is missing in %v", line, b.seen.lines)
+		}
+	}
+}
+
+// A policy that is replaced binds the sessions that begin after it.
+func TestSetPolicy(t *testing.T) {
+	b := serve(t, newFake(standardMail(1)...))
+	old := b.dial()
+	old.want("+OK*")
+	b.server.SetPolicy(Policy{Plaintext: PlaintextNever})
+	fresh := b.dial()
+	fresh.want("+OK*")
+	fresh.ask("USER "+testName, "-ERR passwords are not taken without TLS*")
+	old.ask("USER "+testName, "+OK*")
+}
+
+// A client that takes nothing is ended when its time is up; one that takes an octet now and then is not, however long the
+// whole may last.
+func TestSlowReader(t *testing.T) {
+	const patience = 10 * time.Minute
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		began := time.Now()
+		_, err := (&guard{Conn: ours, patience: patience}).Write(make([]byte, 64))
+		if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took < patience || took > patience+patience/writeProbes {
+			t.Errorf("a client that takes nothing: %v after %v", err, took)
+		}
+		theirs.Close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			for {
+				time.Sleep(patience - time.Minute)
+				if _, err := theirs.Read(make([]byte, 1)); err != nil {
+					return
+				}
+			}
+		}()
+		if n, err := (&guard{Conn: ours, patience: patience}).Write(make([]byte, 64)); n != 64 || err != nil {
+			t.Errorf("a client that is slow: %d, %v", n, err)
+		}
+		ours.Close()
+		<-gone
+	})
+}

@@ -1,0 +1,158 @@
+package pop3d
+
+import (
+	"bytes"
+	"io"
+	"strconv"
+	"sync"
+)
+
+// outBuffer is what a session holds while it writes, and the most that a client that does not read can cost. It is given
+// back while the session waits for a command.
+const outBuffer = 32 << 10
+
+// writer gathers replies until the session has nothing left to do but wait (RFC 2449 section 6.6). Its errors stick: after
+// one, everything written is dropped.
+type writer struct {
+	dst     io.Writer
+	pool    *sync.Pool // of *[outBuffer]byte
+	slab    *[outBuffer]byte
+	buf     []byte // what waits, in slab
+	err     error
+	flushes int
+	octets  int64 // written to dst
+	// message tells that buf holds octets of a message, or that such octets could not be written.
+	message bool
+	// lineStart tells that the last octet of the message under way ended a line.
+	lineStart bool
+}
+
+// ensure makes room for n octets, which are at most outBuffer.
+func (w *writer) ensure(n int) {
+	if w.slab == nil {
+		w.slab = w.pool.Get().(*[outBuffer]byte)
+		w.buf = w.slab[:0]
+	}
+	if cap(w.buf)-len(w.buf) < n {
+		_ = w.flush() // sticks
+	}
+}
+
+// flush writes what waits.
+func (w *writer) flush() error {
+	if len(w.buf) == 0 || w.err != nil {
+		w.buf = w.buf[:0]
+		return w.err
+	}
+	n, err := w.dst.Write(w.buf)
+	w.octets += int64(n)
+	w.buf, w.err = w.buf[:0], err
+	w.message = w.message && err != nil
+	w.flushes++
+	return err
+}
+
+// release gives the buffer back. What waits is dropped, so it is called after flush.
+func (w *writer) release() {
+	if w.slab != nil {
+		w.pool.Put(w.slab)
+		w.slab, w.buf = nil, nil
+	}
+}
+
+// text adds s, which is at most 512 octets (RFC 1939 section 3).
+func (w *writer) text(s string) {
+	w.ensure(len(s))
+	w.buf = append(w.buf, s...)
+}
+
+// number adds n in decimal.
+func (w *writer) number(n int64) {
+	w.ensure(20)
+	w.buf = strconv.AppendInt(w.buf, n, 10)
+}
+
+// dot ends a multi-line reply (RFC 1939 section 3).
+func (w *writer) dot() { w.text(".\r\n") }
+
+// place is a point in the stream of replies.
+type place struct{ flushes, length int }
+
+// mark returns the present place, with room behind it for the first line of a reply.
+func (w *writer) mark() place {
+	w.ensure(outBuffer / 2)
+	return place{w.flushes, len(w.buf)}
+}
+
+// rollback takes back what was added since p. It fails when some of it is gone.
+func (w *writer) rollback(p place) bool {
+	if w.err != nil || w.flushes != p.flushes {
+		return false
+	}
+	w.buf = w.buf[:p.length]
+	return true
+}
+
+// beginMessage makes the next octets the first of a message.
+func (w *writer) beginMessage() { w.lineStart, w.message = true, true }
+
+// space returns room for at most n octets of a message, to be read into and then handed to stuff. It leaves room for
+// the dots: a line is at least two octets long with its end, so there is at most one dot for every two octets and one
+// more at the front.
+func (w *writer) space(n int) []byte {
+	w.ensure(outBuffer / 2)
+	room := (cap(w.buf) - len(w.buf) - 1) * 2 / 3
+	return w.buf[len(w.buf):][:min(room, n)]
+}
+
+// stuff takes the first n octets of space into the reply and doubles each dot that begins a line (RFC 1939 section 3). It
+// does so in place; most messages hold no such dot and are not copied at all.
+func (w *writer) stuff(n int) {
+	if n == 0 {
+		return
+	}
+	from := len(w.buf)
+	chunk := w.buf[from : from+n]
+	first := w.lineStart && chunk[0] == '.'
+	w.lineStart = chunk[n-1] == '\n'
+	w.message = true
+	dots := countDots(chunk)
+	if first {
+		dots++
+	}
+	w.buf = w.buf[:from+n+dots]
+	// From the back, each piece that begins with a dot moves by the number of dots still to come in front of it.
+	for end := from + n; dots > 0; dots-- {
+		at := from // where the dot to double stands
+		if i := bytes.LastIndex(w.buf[from:end], []byte("\n.")); i >= 0 {
+			at = from + i + 1
+		}
+		copy(w.buf[at+dots:], w.buf[at:end])
+		w.buf[at+dots-1] = '.'
+		end = at
+	}
+}
+
+// countDots counts the dots behind a line end. It looks for the dots first: an attachment in base64, which most octets of
+// mail are, has none.
+func countDots(chunk []byte) int {
+	count := 0
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(chunk[at:], '.')
+		if i < 0 {
+			return count
+		}
+		at += i
+		if at > 0 && chunk[at-1] == '\n' {
+			count++
+		}
+	}
+}
+
+// endMessage ends a message: a client that finds no line end before the dot would wait for ever.
+func (w *writer) endMessage() {
+	if !w.lineStart {
+		w.text("\r\n")
+	}
+	w.dot()
+}
