@@ -1,0 +1,6 @@
+//go:build !race
+
+package e2e
+
+// buildFlags make the binary under test as the tests are: without the race detector.
+func buildFlags() []string { return nil }

@@ -1,0 +1,253 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Who mail goes to in these tests. The password is searched for in each log.
+const (
+	alice    = "alice@mail.example"
+	bob      = "bob@mail.example"
+	password = "correct-horse-0451"
+	sender   = "sender@elsewhere.example"
+)
+
+// patience bounds every wait for something that must happen. It is long, since a test machine may be busy.
+const patience = 60 * time.Second
+
+// server is one running letterbox.
+type server struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	data string // its data folder
+	cert string // its certificate, which clients trust
+	log  *logLines
+	done chan struct{}     // closed when the process is over
+	addr map[string]string // listener -> HOST:PORT
+}
+
+// serve starts letterbox with its own data folder and all listeners on free ports of 127.0.0.1.
+func serve(t *testing.T, extra ...string) *server {
+	t.Helper()
+	return serveData(t, filepath.Join(t.TempDir(), "data"), extra...)
+}
+
+// serveData is serve with the data folder given, which may hold a store already.
+func serveData(t *testing.T, data string, extra ...string) *server {
+	t.Helper()
+	cert, key := certificate(t)
+	args := append([]string{
+		"--smtp", "127.0.0.1:0", "--smtps", "127.0.0.1:0", "--lmtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0",
+		"--metrics", "off", "--hostname", "localhost", "--tls-cert", cert, "--tls-key", key,
+		"--account", alice + ":" + password, "--account", bob + ":" + password,
+	}, extra...)
+	s := launch(t, data, args...)
+	s.cert = cert
+	s.ready("smtp", "smtps", "lmtp", "pop3", "pop3s")
+	return s
+}
+
+// launch starts `letterbox serve` on data with args alone and sees to its end.
+func launch(t *testing.T, data string, args ...string) *server {
+	t.Helper()
+	return begin(t, data, letterbox(t, append([]string{"serve", "--data", data, "--log-format", "json"}, args...)...))
+}
+
+// letterbox is the command with a bare environment and no configuration file.
+func letterbox(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	home := t.TempDir()
+	config := filepath.Join(home, "letterbox.toml")
+	write(t, config, nil)
+	cmd := exec.Command(os.Getenv(binaryEnv), args...)
+	cmd.Dir = home
+	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "LETTERBOX_CONFIG=" + config}
+	return cmd
+}
+
+// begin starts cmd, collects its log, and registers the end.
+func begin(t *testing.T, data string, cmd *exec.Cmd) *server {
+	t.Helper()
+	s := &server{t: t, cmd: cmd, data: data, log: &logLines{changed: make(chan struct{})}, done: make(chan struct{}), addr: map[string]string{}}
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		s.log.collect(stderr)
+		s.cmd.Wait()
+		close(s.done)
+	}()
+	t.Cleanup(s.finish)
+	return s
+}
+
+// finish stops s, where the test did not, and looks at what it left in the log.
+func (s *server) finish() {
+	if !s.over() {
+		s.terminate()
+	}
+	text := s.log.String()
+	for _, bad := range []string{"DATA RACE", "panic", "goroutine ", password} {
+		if strings.Contains(text, bad) {
+			s.t.Errorf("the log holds %q", bad)
+		}
+	}
+	if s.t.Failed() {
+		s.t.Logf("log of %s:\n%s", s.cmd, s.log.tail(16<<10))
+	}
+}
+
+func (s *server) over() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// terminate sends SIGTERM and wants exit code 0 within the 30 s that are promised.
+func (s *server) terminate() {
+	s.t.Helper()
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.waitExit(30 * time.Second)
+}
+
+// waitExit waits for the end after a SIGTERM.
+func (s *server) waitExit(limit time.Duration) {
+	s.t.Helper()
+	select {
+	case <-s.done:
+	case <-time.After(limit):
+		s.t.Errorf("did not stop within %s", limit)
+		s.kill()
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
+		s.t.Errorf("exit code %d after SIGTERM", code)
+	}
+}
+
+// kill is kill -9.
+func (s *server) kill() {
+	s.cmd.Process.Kill()
+	<-s.done
+}
+
+// ready waits until every listener of names listens.
+func (s *server) ready(names ...string) {
+	s.t.Helper()
+	for _, name := range names {
+		line := s.await(func(l logLine) bool { return l.Message == "listening" && l.Listener == name })
+		s.addr[name] = line.Addr
+	}
+}
+
+// await returns the first line of the log that fits, and fails the test if s ends or patience is over before.
+func (s *server) await(fits func(logLine) bool) logLine {
+	s.t.Helper()
+	deadline := time.After(patience)
+	for next := 0; ; {
+		lines, changed := s.log.from(next)
+		for _, l := range lines {
+			if fits(l) {
+				return l
+			}
+		}
+		next += len(lines)
+		select {
+		case <-changed:
+		case <-s.done:
+			if more, _ := s.log.from(next); len(more) == 0 {
+				s.t.Fatalf("letterbox ended: %s", s.cmd.ProcessState)
+			}
+		case <-deadline:
+			s.t.Fatal("waited in vain for a line of the log")
+		}
+	}
+}
+
+// logLine is what the tests read of one line of the log.
+type logLine struct {
+	Level, Message, Listener, Addr string
+}
+
+// logLines is what a server wrote to its standard error.
+type logLines struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	lines   []logLine
+	changed chan struct{} // closed and replaced at each line
+}
+
+func (l *logLines) collect(r io.Reader) {
+	br := bufio.NewReader(r)
+	for {
+		line, err := br.ReadBytes('\n')
+		l.add(line)
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				l.add([]byte(err.Error()))
+			}
+			return
+		}
+	}
+}
+
+func (l *logLines) add(line []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(line)
+	var parsed logLine
+	if json.Unmarshal(line, &parsed) != nil {
+		return // a line for people, as the generated password
+	}
+	l.lines = append(l.lines, parsed)
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// from returns the lines from number n on, and a channel that closes when there are more.
+func (l *logLines) from(n int) ([]logLine, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines[n:len(l.lines):len(l.lines)], l.changed
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// tail returns the last octets of the log, for the report of a failed test.
+func (l *logLines) tail(octets int) string {
+	s := l.String()
+	if len(s) <= octets {
+		return s
+	}
+	return "…" + s[len(s)-octets:]
+}
+
+func write(t *testing.T, path string, content []byte) string {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

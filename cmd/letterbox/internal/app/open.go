@@ -1,0 +1,173 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"example.org/letterbox/cmd/letterbox/internal/certs"
+	"example.org/letterbox/cmd/letterbox/internal/config"
+	"example.org/letterbox/metrics"
+	"example.org/letterbox/pop3d"
+	"example.org/letterbox/smtpd"
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/boltstore"
+	"example.org/letterbox/store/secret"
+	"example.org/letterbox/store/seglog"
+	"example.org/letterbox/store/storesock"
+)
+
+// AdminSocket and HealthSocket return where the process that owns the data folder listens.
+func AdminSocket(data string) string  { return filepath.Join(data, "admin.sock") }
+func HealthSocket(data string) string { return filepath.Join(data, "health.sock") }
+
+func (s *server) openStore(context.Context) error {
+	data := s.Config.Data
+	// Only its owner reads mail.
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return folderError(data, s.Config.Source("data"), err)
+	}
+	opened, err := boltstore.Open(data, storeOptions(s.Config, s.log, true))
+	if err != nil {
+		return folderError(data, s.Config.Source("data"), err)
+	}
+	s.store = opened
+	s.defers(func(context.Context) error { return opened.Close() })
+	return nil
+}
+
+// folderError makes one sentence of what keeps a data folder from being used; other errors are the store's to explain.
+func folderError(data, source string, err error) error {
+	name := fmt.Sprintf("data folder %s (from %s)", data, source)
+	switch {
+	case errors.Is(err, boltstore.ErrLocked):
+		return &InputError{fmt.Sprintf("%s is in use by another letterbox process: stop that one, or name another folder with --data", name), err}
+	case errors.Is(err, syscall.ENOTDIR):
+		return &InputError{name + " is no folder", err}
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return &InputError{fmt.Sprintf("%s can't be written by uid %d", name, os.Geteuid()), err}
+	}
+	if corrupt := (*seglog.Corrupt)(nil); errors.As(err, &corrupt) {
+		return fmt.Errorf("%s: %w; `letterbox verify --repair` says what is lost and goes on without it", name, err)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// makeAccounts makes the accounts that the configuration names and the store lacks.
+func (s *server) makeAccounts(ctx context.Context) error {
+	if len(s.Config.Accounts.Create) == 0 {
+		return nil
+	}
+	directory, err := s.store.Directory(ctx)
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, a := range directory.Accounts {
+		there[a.Address] = true
+	}
+	for _, a := range s.Config.Accounts.Create {
+		if there[a.Address] {
+			continue
+		}
+		if err := s.makeAccount(ctx, a); err != nil {
+			return err
+		}
+		there[a.Address] = true
+	}
+	return nil
+}
+
+func (s *server) makeAccount(ctx context.Context, a config.NewAccount) error {
+	password := a.Password
+	if password == "" {
+		password = secret.Generate()
+	}
+	hash, err := secret.Hash(password)
+	if err != nil {
+		return &InputError{fmt.Sprintf("account %s can't be made: %s", a.Address, err), err}
+	}
+	if _, err := s.store.Apply(ctx, 0, []store.Edit{{Op: store.AddAccount, Address: a.Address, Hash: hash}}); err != nil {
+		return &InputError{fmt.Sprintf("account %s can't be made: %s", a.Address, err), err}
+	}
+	if a.Password == "" {
+		fmt.Fprintf(s.Out, "account %s made; its password, shown this once: %s\n", a.Address, password)
+	}
+	return nil
+}
+
+func (s *server) makeMetrics(context.Context) error {
+	s.metrics = metrics.New("serve", s.Version, smtpd.LabelValues(), pop3d.LabelValues())
+	s.metrics.Store(s.store.Stats)
+	return nil
+}
+
+// openControl opens the sockets in the data folder: admin for the operator's commands, health for `letterbox health`.
+func (s *server) openControl(context.Context) error {
+	admin, err := storesock.ListenUnix(AdminSocket(s.Config.Data), 0o600)
+	if err != nil {
+		return &InputError{err.Error(), err}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.defers(func(context.Context) error { cancel(); admin.Close(); return nil })
+	s.tasks.Go(func() {
+		if err := storesock.ServeAdmin(ctx, admin, s.store, s.log); err != nil && ctx.Err() == nil {
+			s.fail(fmt.Errorf("admin socket: %w", err))
+		}
+	})
+	health, err := storesock.ListenUnix(HealthSocket(s.Config.Data), 0o600)
+	if err != nil {
+		return &InputError{err.Error(), err}
+	}
+	s.serveHTTP(health)
+	return nil
+}
+
+// serveHTTP serves metrics and health on l until the process stops.
+func (s *server) serveHTTP(l net.Listener) {
+	web := &http.Server{
+		Handler:           s.metrics.Handler(s.healthy, s.ready),
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	s.defers(func(context.Context) error { return web.Close() })
+	s.tasks.Go(func() {
+		if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(fmt.Errorf("%s: %w", l.Addr(), err))
+		}
+	})
+}
+
+func (s *server) openCerts(context.Context) (err error) {
+	if s.Config.TLS.Cert != "" {
+		s.certs, err = certs.Load(s.Config.TLS.Cert, s.Config.TLS.Key)
+	} else {
+		s.certs, err = certs.SelfSigned(s.Config.Data, s.Config.Hostname)
+	}
+	if err != nil {
+		return &InputError{err.Error(), err}
+	}
+	s.warnCertificate()
+	s.metrics.Certificates(func() map[string]time.Time {
+		return map[string]time.Time{"default": s.certs.NotAfter()}
+	})
+	return nil
+}
+
+func storeOptions(c *config.Config, log zerolog.Logger, create bool) boltstore.Options {
+	return boltstore.Options{
+		Log: log, Create: create,
+		BodyMemory: c.Store.BodyMemory, HashMemory: c.Limits.PasswordHashMemory,
+	}
+}

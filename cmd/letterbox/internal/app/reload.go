@@ -1,0 +1,76 @@
+package app
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"example.org/letterbox/cmd/letterbox/internal/config"
+	"example.org/letterbox/pop3d"
+	"example.org/letterbox/smtpd"
+)
+
+func smtpPolicy(c *config.Config) smtpd.Policy {
+	return smtpd.Policy{
+		MaxMessageBytes: c.SMTP.MaxMessageBytes,
+		MaxRecipients:   c.SMTP.MaxRecipients,
+		BareNewlines:    c.SMTP.BareNewlines,
+		Domains:         c.SMTP.Domains,
+		IdleTimeout:     c.SMTP.IdleTimeout,
+		DataTimeout:     c.SMTP.DataTimeout,
+		MaxAge:          c.SMTP.MaxAge,
+		LeastRate:       int64(c.SMTP.LeastRate),
+	}
+}
+
+func pop3Policy(c *config.Config) pop3d.Policy {
+	return pop3d.Policy{
+		Plaintext:        c.POP3.Plaintext,
+		IdleTimeout:      c.POP3.IdleTimeout,
+		AuthTimeout:      c.POP3.AuthTimeout,
+		LoginTimeout:     c.POP3.LoginTimeout,
+		MaxLoginFailures: c.POP3.MaxLoginFailures,
+		MaxErrors:        c.POP3.MaxErrors,
+	}
+}
+
+// reload reads configuration and certificates again. A mistake in either leaves in force what was; sessions that began
+// keep the policy that they began with.
+func (s *server) reload() {
+	s.notify.reloading()
+	defer s.notify.ready()
+	if err := s.certs.Reload(); err != nil {
+		s.log.Error().Err(err).Msg("certificate not reloaded; the one before stays")
+	}
+	s.warnCertificate()
+	next, err := s.Reload()
+	if err != nil {
+		for _, mistake := range mistakesOf(err) {
+			s.log.Error().Str("reason", mistake).Msg("configuration not reloaded; the one before stays")
+		}
+		return
+	}
+	if names := s.Config.Changed(next); len(names) > 0 {
+		s.log.Warn().Str("keys", strings.Join(names, " ")).Msg("changed keys need a restart")
+	}
+	s.gate.set(next.Log.Level)
+	s.smtp.SetPolicy(smtpPolicy(next))
+	s.pop3.SetPolicy(pop3Policy(next))
+	s.limits.Set(next.Limits.MaxConnections, next.Limits.MaxConnectionsPerAddress, next.Limits.Exempt)
+	s.domains.Store(&next.SMTP.Domains)
+	s.log.Info().Msg("reloaded")
+}
+
+// warnCertificate logs what is wrong with a certificate that can be served all the same.
+func (s *server) warnCertificate() {
+	if warning := s.certs.Warning(time.Now()); warning != "" {
+		s.log.Warn().Msg(warning)
+	}
+}
+
+func mistakesOf(err error) []string {
+	if wrong := (*config.Error)(nil); errors.As(err, &wrong) {
+		return wrong.Mistakes
+	}
+	return []string{err.Error()}
+}

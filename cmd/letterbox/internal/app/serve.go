@@ -1,0 +1,168 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"example.org/letterbox/cmd/letterbox/internal/certs"
+	"example.org/letterbox/cmd/letterbox/internal/config"
+	"example.org/letterbox/cmd/letterbox/internal/listen"
+	"example.org/letterbox/metrics"
+	"example.org/letterbox/pop3d"
+	"example.org/letterbox/smtpd"
+	"example.org/letterbox/store/boltstore"
+)
+
+// The time that a stop may take: 30 s in all, as service managers and container engines are told.
+const (
+	drainTime = 25 * time.Second // both daemons, together
+	closeTime = 4 * time.Second  // everything else, together
+)
+
+// Options is what Serve needs beside the configuration.
+type Options struct {
+	Config  *config.Config
+	Version string
+	// Reload reads the configuration again; called at each value of Hangup.
+	Reload func() (*config.Config, error)
+	Hangup <-chan os.Signal
+	// Log is where the log goes, in Format (json, console or journald); Out is for what people read once: the summary
+	// (with the console format only) and generated passwords.
+	Log    io.Writer
+	Format string
+	Out    io.Writer
+}
+
+// Serve runs both daemons, the store and the metrics in this process until ctx ends, then drains and closes them; it
+// returns within 30 s of that. It fails with an *InputError for what the operator has to mend, and leaves nothing open
+// whatever it returns.
+func Serve(ctx context.Context, o Options) error {
+	log, gate := newLog(o.Config.Log, o.Format, o.Log)
+	s := &server{
+		Options: o, log: log, gate: gate, notify: notifier{log},
+		failed: make(chan error, 1),
+	}
+	s.domains.Store(&o.Config.SMTP.Domains)
+	for _, warning := range o.Config.Warnings {
+		log.Warn().Msg(warning)
+	}
+	err := s.start(ctx)
+	if err == nil {
+		err = s.wait(ctx)
+		s.notify.stopping()
+		s.log.Info().Msg("stopping")
+	}
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = nil // asked to stop while it started
+	}
+	return errors.Join(err, s.stop())
+}
+
+// server is the process while it runs. Its parts are set by start, in the order of the steps.
+type server struct {
+	Options
+	log    zerolog.Logger
+	gate   *levelGate
+	notify notifier
+
+	store     *boltstore.Store
+	certs     *certs.Store
+	metrics   *metrics.Metrics
+	smtp      *smtpd.Server
+	pop3      *pop3d.Server
+	listeners []listener
+	limits    *listen.Limits
+
+	domains atomic.Pointer[[]string] // smtp.domains as last loaded
+
+	up     atomic.Bool // every listener is served
+	failed chan error  // the first part that ended by itself
+	tasks  sync.WaitGroup
+	undo   []func(context.Context) error // one for each thing that is open, in the order of opening
+}
+
+// start opens everything, in an order in which each step needs only what stands before it, and serves no listener before
+// all are open. What was opened when it fails is closed by stop.
+func (s *server) start(ctx context.Context) error {
+	steps := []func(context.Context) error{
+		s.openStore, s.makeAccounts, s.makeMetrics, s.openControl, s.openCerts, s.openListeners, s.makeDaemons, s.serveAll,
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	s.up.Store(true)
+	s.log.Info().Str("version", s.Version).Str("data", s.Config.Data).Msg("ready")
+	if s.Format == formatConsole {
+		s.printSummary(ctx)
+	}
+	s.notify.ready()
+	return nil
+}
+
+// wait reloads at each hangup until ctx ends or a part fails.
+func (s *server) wait(ctx context.Context) error {
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.tasks.Go(func() { s.notify.watchdog(watch, func() { _ = s.store.Health() }) })
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-s.failed:
+			return err
+		case <-s.Hangup:
+			s.reload()
+		}
+	}
+}
+
+// fail makes the process stop because a part of it ended by itself.
+func (s *server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // one reason is enough
+	}
+}
+
+// defers registers what closes the thing that was just opened.
+func (s *server) defers(f func(context.Context) error) { s.undo = append(s.undo, f) }
+
+// stop closes everything in reverse order. The daemons have drainTime, what is left closeTime; what does not come back in
+// time is left to the end of the process, which frees it, and is an error.
+func (s *server) stop() error {
+	s.up.Store(false)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime+closeTime)
+	defer cancel()
+	var errs []error
+	for _, undo := range slices.Backward(s.undo) {
+		errs = append(errs, bounded(ctx, undo))
+	}
+	errs = append(errs, bounded(ctx, func(context.Context) error { s.tasks.Wait(); return nil }))
+	return errors.Join(errs...)
+}
+
+// bounded runs f and waits for it no longer than ctx lasts.
+func bounded(ctx context.Context, f func(context.Context) error) error {
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("not everything was closed within %s", drainTime+closeTime)
+	}
+}

@@ -1,0 +1,133 @@
+// Package config is letterbox's configuration. One table of keys, in table.go, holds each key's name, type, default, flag
+// and text; the file, the environment, the flags, the reference, `config show` and `config check` are made from it.
+//
+// A value comes from the highest of four layers: flag, environment, file, default. A list given in a layer replaces the
+// list of the layers below, with one exception, so that one kind of listener can be moved without naming the other: the
+// flags --smtp and --pop3 replace only the entries without the word tls, and --smtps and --pop3s only those with it.
+package config
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"example.org/letterbox/cmd/letterbox/internal/listen"
+)
+
+// Config is one consistent set of values, all checked. Sizes are in octets.
+type Config struct {
+	Hostname string // what the daemons call themselves
+	Data     string // the data folder, an absolute path or one that is relative to the working directory
+
+	SMTP     SMTP
+	POP3     POP3
+	TLS      TLS
+	Limits   Limits
+	Store    Store
+	Metrics  Metrics
+	Log      Log
+	Accounts Accounts
+
+	// File is the configuration file that was read, empty where there was none.
+	File string
+	// Warnings are sentences about what is allowed but hardly meant.
+	Warnings []string
+
+	settings []Setting
+}
+
+// SMTP is the section of the receiver.
+type SMTP struct {
+	Listen          []listen.Address
+	LMTP            []listen.Address
+	Domains         []string // canonical
+	MaxMessageBytes int64
+	MaxRecipients   int
+	BareNewlines    string // normalize or refuse
+	IdleTimeout     time.Duration
+	DataTimeout     time.Duration
+	MaxAge          time.Duration
+	LeastRate       int // octets per second
+}
+
+// POP3 is the section of the daemon that hands mail out.
+type POP3 struct {
+	Listen           []listen.Address
+	Plaintext        string // loopback, never or always
+	IdleTimeout      time.Duration
+	AuthTimeout      time.Duration
+	LoginTimeout     time.Duration
+	MaxLoginFailures int
+	MaxErrors        int
+}
+
+// TLS names the certificate's files. Both are empty for a self-signed one.
+type TLS struct {
+	Cert, Key string
+}
+
+// Limits bounds what strangers can make the process spend.
+type Limits struct {
+	PasswordHashMemory       int64
+	MaxConnections           int
+	MaxConnectionsPerAddress int // 0: no bound
+	Exempt                   []netip.Prefix
+}
+
+// Store is the section of the store on disk.
+type Store struct {
+	BodyMemory int64
+}
+
+// Metrics is the section of the monitoring listener.
+type Metrics struct {
+	Listen []listen.Address
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string
+	Format string
+}
+
+// Accounts names the accounts that serve makes when they are not there.
+type Accounts struct {
+	Create []NewAccount
+}
+
+// NewAccount is one account to make. An empty Password stands for one that is generated.
+type NewAccount struct {
+	Address, Password string
+}
+
+// Setting is one key's value as it was resolved.
+type Setting struct {
+	Key    Key
+	Value  []string // one item unless the key is a list; secrets are hidden
+	Source string   // default, a file and line, $VARIABLE or --flag
+}
+
+// Settings returns every key in the table's order with its value and where it came from.
+func (c *Config) Settings() []Setting { return c.settings }
+
+// Source says where the value of the key came from; empty for a key that is not in the table.
+func (c *Config) Source(name string) string {
+	for _, s := range c.settings {
+		if s.Key.Name == name {
+			return s.Source
+		}
+	}
+	return ""
+}
+
+// Changed returns the names of the keys whose values differ between c and next and that only a restart brings into
+// force, in the table's order.
+func (c *Config) Changed(next *Config) []string {
+	var names []string
+	for i, s := range c.settings {
+		if !s.Key.Reload && strings.Join(s.Value, "\x00") != strings.Join(next.settings[i].Value, "\x00") {
+			names = append(names, s.Key.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,132 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Where a configuration is looked for when neither --config nor $LETTERBOX_CONFIG names one.
+const (
+	fileHere   = "letterbox.toml"
+	fileSystem = "/etc/letterbox/letterbox.toml"
+	envConfig  = envPrefix + "CONFIG"
+)
+
+// Load resolves every key from flags, environment ("NAME=value" each), file and defaults. It returns an *Error with all
+// mistakes when there is one.
+func Load(flags *Flags, environ []string) (*Config, error) {
+	keys := Keys()
+	env := environment(environ)
+	var wrong mistakes
+	c := &Config{}
+	file := layer{}
+	if path := findFile(flags.file, env); path != "" {
+		c.File = path
+		file = readFile(path, keys, &wrong)
+	}
+	for _, k := range keys {
+		r := raw{items: k.Default, source: "default"}
+		if given, ok := file[k.Name]; ok {
+			r = given
+		}
+		if text, ok := env[k.Env()]; ok {
+			r = raw{items: fromEnv(text, k), source: "$" + k.Env()}
+		}
+		c.resolve(k, flags.over(k, r), &wrong)
+	}
+	c.warnEnv(env, keys)
+	c.check(&wrong)
+	return c, wrong.err()
+}
+
+func (c *Config) resolve(k Key, r raw, wrong *mistakes) {
+	v := k.place(c)
+	if err := v.set(r.items, r.base); err != nil {
+		wrong.add("%s: %s", label(k, r.source), err)
+		return
+	}
+	c.settings = append(c.settings, Setting{Key: k, Value: v.text(), Source: r.source})
+}
+
+// label names a key by the place where its value was given, with the key itself where the place does not tell it.
+func label(k Key, source string) string {
+	if strings.HasPrefix(source, "$") || strings.HasPrefix(source, "--") && !strings.Contains(source, ",") {
+		return source
+	}
+	return source + ": " + k.Name
+}
+
+// check finds what no single key can tell.
+func (c *Config) check(wrong *mistakes) {
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		wrong.add("tls.cert and tls.key belong together: only one of them is set")
+	}
+	if c.Data == "" {
+		wrong.add("data is empty: name a folder")
+	}
+	if c.Store.BodyMemory < c.SMTP.MaxMessageBytes {
+		c.Warnings = append(c.Warnings, "store.body_memory is less than smtp.max_message_bytes: the largest messages are put off for ever")
+	}
+}
+
+func findFile(flag string, env map[string]string) string {
+	if flag != "" {
+		return flag
+	}
+	if path := env[envConfig]; path != "" {
+		return path
+	}
+	for _, path := range []string{fileHere, fileSystem} {
+		// A file that is there and can't be looked at is reported by whoever reads it, not passed over.
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return filepath.Clean(path)
+		}
+	}
+	return ""
+}
+
+func environment(environ []string) map[string]string {
+	env := map[string]string{}
+	for _, entry := range environ {
+		if name, text, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(name, envPrefix) {
+			env[name] = text
+		}
+	}
+	return env
+}
+
+// fromEnv splits a list at commas and drops the blanks around its items; an empty text is an empty list.
+func fromEnv(text string, k Key) []string {
+	if _, list := k.Kind(); !list {
+		return one(text)
+	}
+	var items []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// warnEnv names variables that look like a misspelt key. It is a warning and no mistake, because others may own the name:
+// Kubernetes gives each container variables named after its services.
+func (c *Config) warnEnv(env map[string]string, keys []Key) {
+	known := []string{envConfig}
+	for _, k := range keys {
+		known = append(known, k.Env())
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if slices.Contains(known, name) {
+			continue
+		}
+		if near := nearest(name, known); near != "" && distance(name, near) <= 2 {
+			c.Warnings = append(c.Warnings, "the environment variable "+name+" is not known"+didYouMean(near))
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package config
+
+import (
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"example.org/letterbox/store"
+)
+
+// Key is one row of the table.
+type Key struct {
+	Name    string   // section.key, or key alone for the two that stand above all sections
+	Default []string // as the file would have it
+	Flags   []Flag
+	Reload  bool   // SIGHUP brings a new value into force
+	Secret  bool   // part of the value is hidden wherever it is printed
+	Text    string // one or two sentences for the reference
+
+	place func(*Config) value
+}
+
+// Flag is one flag that sets a key.
+type Flag struct {
+	Name string
+	// Word narrows the flag to part of a list of addresses: with wordTLS it replaces the entries of lower layers that have
+	// that word, with wordPlain the others, and with neither all of them.
+	Word string
+}
+
+// The parts of a list of addresses that a flag may be for.
+const (
+	wordPlain = "plain"
+	wordTLS   = "tls"
+)
+
+// Section returns the part of the name before the dot, empty for a key that stands above all sections.
+func (k Key) Section() string {
+	if section, _, ok := strings.Cut(k.Name, "."); ok {
+		return section
+	}
+	return ""
+}
+
+// Env returns the name of the environment variable that sets the key.
+func (k Key) Env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
+}
+
+// Kind returns the word for the type of the key's value, and whether it is a list.
+func (k Key) Kind() (word string, list bool) {
+	v := k.place(&Config{})
+	return v.kind(), v.list()
+}
+
+const envPrefix = "LETTERBOX_"
+
+func one(s string) []string { return []string{s} }
+
+// Keys returns the table in the order of the reference.
+func Keys() []Key {
+	var keys []Key
+	for _, section := range [][]Key{generalKeys(), smtpKeys(), pop3Keys(), tlsKeys(), boundKeys(), outerKeys()} {
+		keys = append(keys, section...)
+	}
+	return keys
+}
+
+func generalKeys() []Key {
+	return []Key{{
+		Name: "hostname", Default: one(defaultHostname()), Flags: []Flag{{Name: "hostname"}},
+		Text: "What the daemons call themselves in greetings and trace fields: a domain name or an address literal. " +
+			"The default is the machine's name if it holds a dot, else `localhost`.",
+		place: func(c *Config) value { return textValue{&c.Hostname, hostname} },
+	}, {
+		Name: "data", Default: one("letterbox-data"), Flags: []Flag{{Name: "data"}},
+		Text:  "The data folder. In a file it is relative to the file's own folder, elsewhere to the working directory.",
+		place: func(c *Config) value { return pathValue{&c.Data} },
+	}}
+}
+
+func smtpKeys() []Key {
+	return []Key{{
+		Name: "smtp.listen", Default: one("localhost:2525"),
+		Flags: []Flag{{"smtp", wordPlain}, {"smtps", wordTLS}},
+		Text: "Where SMTP is spoken; the word `tls` behind an address means TLS from the first octet. `off` for none. " +
+			"`--smtp` replaces the entries without `tls`, `--smtps` those with it.",
+		place: func(c *Config) value { return addressesValue{&c.SMTP.Listen} },
+	}, {
+		Name: "smtp.lmtp", Default: one(off), Flags: []Flag{{Name: "lmtp"}},
+		Text:  "Where LMTP is spoken, for a filter or another mail server in front.",
+		place: func(c *Config) value { return addressesValue{&c.SMTP.LMTP} },
+	}, {
+		Name: "smtp.domains", Reload: true,
+		Text: "Domains that are ours even while the store knows no address in them: their mail is then put off instead of " +
+			"refused. A domain with an account, an alias or a catch-all need not stand here.",
+		place: func(c *Config) value { return domainsValue{&c.SMTP.Domains} },
+	}, {
+		Name: "smtp.max_message_bytes", Default: one("50MiB"), Flags: []Flag{{Name: "max-message-bytes"}}, Reload: true,
+		Text:  "The largest message that is taken, as the sender counts it.",
+		place: func(c *Config) value { return sizeValue{&c.SMTP.MaxMessageBytes, 64 << 10, 1 << 30} },
+	}, {
+		Name: "smtp.max_recipients", Default: one("100"), Reload: true,
+		Text:  "Recipients of one message; the sender is told to send the rest in another transaction.",
+		place: func(c *Config) value { return numberValue{&c.SMTP.MaxRecipients, 1, store.MaxRecipients} },
+	}, {
+		Name: "smtp.bare_newlines", Default: one("normalize"), Reload: true,
+		Text:  "What becomes of a CR or LF that stands alone: made CRLF, or the message is refused.",
+		place: func(c *Config) value { return choiceValue{&c.SMTP.BareNewlines, []string{"normalize", "refuse"}} },
+	}, {
+		Name: "smtp.idle_timeout", Default: one("5m"), Reload: true,
+		Text:  "How long a session may wait with its next command.",
+		place: func(c *Config) value { return durationValue{&c.SMTP.IdleTimeout, time.Second, day} },
+	}, {
+		Name: "smtp.data_timeout", Default: one("3m"), Reload: true,
+		Text:  "How long a sender may pause within a message.",
+		place: func(c *Config) value { return durationValue{&c.SMTP.DataTimeout, time.Second, day} },
+	}, {
+		Name: "smtp.max_age", Default: one("4h"), Reload: true,
+		Text:  "How long a session may last.",
+		place: func(c *Config) value { return durationValue{&c.SMTP.MaxAge, time.Minute, 7 * day} },
+	}, {
+		Name: "smtp.least_rate", Default: one("100"), Reload: true,
+		Text:  "Octets per second that a sender must keep up within a message, on average, after its first minute.",
+		place: func(c *Config) value { return numberValue{&c.SMTP.LeastRate, 1, 1 << 30} },
+	}}
+}
+
+func pop3Keys() []Key {
+	return []Key{{
+		Name: "pop3.listen", Default: []string{"localhost:2110", "localhost:2995 tls"},
+		Flags: []Flag{{"pop3", wordPlain}, {"pop3s", wordTLS}},
+		Text: "Where POP3 is spoken; the word `tls` behind an address means TLS from the first octet. `off` for none. " +
+			"`--pop3` replaces the entries without `tls`, `--pop3s` those with it.",
+		place: func(c *Config) value { return addressesValue{&c.POP3.Listen} },
+	}, {
+		Name: "pop3.plaintext", Default: one("loopback"), Reload: true,
+		Text:  "Who may send a password without TLS: clients on this machine, none, or all.",
+		place: func(c *Config) value { return choiceValue{&c.POP3.Plaintext, []string{"loopback", "never", "always"}} },
+	}, {
+		Name: "pop3.idle_timeout", Default: one("10m"), Reload: true,
+		Text:  "How long a session that is logged in may wait with its next command.",
+		place: func(c *Config) value { return durationValue{&c.POP3.IdleTimeout, time.Second, day} },
+	}, {
+		Name: "pop3.auth_timeout", Default: one("30s"), Reload: true,
+		Text:  "How long a session may wait with its next command before it is logged in.",
+		place: func(c *Config) value { return durationValue{&c.POP3.AuthTimeout, time.Second, day} },
+	}, {
+		Name: "pop3.login_timeout", Default: one("2m"), Reload: true,
+		Text:  "How long a session may last until it is logged in.",
+		place: func(c *Config) value { return durationValue{&c.POP3.LoginTimeout, time.Second, day} },
+	}, {
+		Name: "pop3.max_login_failures", Default: one("10"), Reload: true,
+		Text:  "Logins without success after which a session ends.",
+		place: func(c *Config) value { return numberValue{&c.POP3.MaxLoginFailures, 1, math.MaxInt32} },
+	}, {
+		Name: "pop3.max_errors", Default: one("30"), Reload: true,
+		Text:  "Commands that are unknown, malformed or out of place after which a session ends.",
+		place: func(c *Config) value { return numberValue{&c.POP3.MaxErrors, 1, math.MaxInt32} },
+	}}
+}
+
+func tlsKeys() []Key {
+	return []Key{{
+		Name: "tls.cert", Default: one(""), Flags: []Flag{{Name: "tls-cert"}},
+		Text: "The certificate's file with its chain, PEM. Without one a self-signed certificate is made and kept in the " +
+			"data folder. The file is read again at SIGHUP.",
+		place: func(c *Config) value { return pathValue{&c.TLS.Cert} },
+	}, {
+		Name: "tls.key", Default: one(""), Flags: []Flag{{Name: "tls-key"}},
+		Text:  "The certificate's private key, PEM.",
+		place: func(c *Config) value { return pathValue{&c.TLS.Key} },
+	}}
+}
+
+func boundKeys() []Key {
+	return []Key{{
+		Name: "limits.password_hash_memory", Default: one("64MiB"),
+		Text: "Memory for checking passwords at the same time; one check costs 19 MiB.",
+		// One hash of our own must fit, or every login would wait for the whole.
+		place: func(c *Config) value { return sizeValue{&c.Limits.PasswordHashMemory, 19 << 20, 64 << 30} },
+	}, {
+		Name: "limits.max_connections", Default: one("2000"), Reload: true,
+		Text:  "Connections to all mail listeners together; further ones are told to come back later.",
+		place: func(c *Config) value { return numberValue{&c.Limits.MaxConnections, 1, math.MaxInt32} },
+	}, {
+		Name: "limits.max_connections_per_address", Default: one("20"), Reload: true,
+		Text:  "Connections from one address, an IPv6 /64 counting as one; 0 for no bound.",
+		place: func(c *Config) value { return numberValue{&c.Limits.MaxConnectionsPerAddress, 0, math.MaxInt32} },
+	}, {
+		Name: "limits.exempt", Reload: true,
+		Default: []string{
+			"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
+		},
+		Text: "Addresses that are free of the bound per address. The default is loopback, private and link-local ones: behind a " +
+			"container's bridge or a NAT all clients share one.",
+		place: func(c *Config) value { return networksValue{&c.Limits.Exempt} },
+	}, {
+		Name: "store.body_memory", Default: one("64MiB"),
+		Text:  "Memory for the bodies of all messages that are arriving. What does not fit is put off (452).",
+		place: func(c *Config) value { return sizeValue{&c.Store.BodyMemory, 1 << 20, 64 << 30} },
+	}}
+}
+
+func outerKeys() []Key {
+	return []Key{{
+		Name: "metrics.listen", Default: one("localhost:9725"), Flags: []Flag{{Name: "metrics"}},
+		Text:  "Where `/metrics`, `/healthz` and `/readyz` are served over HTTP. `off` for none.",
+		place: func(c *Config) value { return addressesValue{&c.Metrics.Listen} },
+	}, {
+		Name: "log.level", Default: one("info"), Flags: []Flag{{Name: "log-level"}}, Reload: true,
+		Text:  "The least level that is logged.",
+		place: func(c *Config) value { return choiceValue{&c.Log.Level, []string{"debug", "info", "warn", "error"}} },
+	}, {
+		Name: "log.format", Default: one("auto"), Flags: []Flag{{Name: "log-format"}},
+		Text: "`auto` is `console` on a terminal, `journald` under systemd (JSON with the level in front), else `json`.",
+		place: func(c *Config) value {
+			return choiceValue{&c.Log.Format, []string{"auto", "json", "console", "journald"}}
+		},
+	}, {
+		Name: "accounts.create", Flags: []Flag{{Name: "account"}}, Secret: true,
+		Text: "`ADDRESS[:PASSWORD]`: accounts that `serve` makes when they are not there. Without a password one is generated " +
+			"and printed once. An account that exists is left alone.",
+		place: func(c *Config) value { return accountsValue{&c.Accounts.Create} },
+	}}
+}
+
+// defaultHostname is the machine's name if it may be a fully qualified one: a bare name such as "nas" or a container's id
+// says nothing to a peer, and would be a new one, with a new certificate, for each container.
+func defaultHostname() string {
+	name, err := os.Hostname()
+	if err != nil || !strings.Contains(name, ".") {
+		return "localhost"
+	}
+	if name, err = store.ParseDomain(name); err != nil {
+		return "localhost"
+	}
+	return name
+}

@@ -1,0 +1,271 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.org/letterbox/cmd/letterbox/internal/listen"
+	"example.org/letterbox/store"
+)
+
+// value is one key's place in a Config: it reads texts into it and prints them back. A scalar reads and prints exactly one
+// text.
+type value interface {
+	kind() string // the word in the reference
+	list() bool
+	set(items []string, base string) error // base is the folder that relative paths start from
+	text() []string
+}
+
+type textValue struct {
+	at    *string
+	check func(string) (string, error) // returns the canonical form; nil takes anything
+}
+
+func (v textValue) kind() string   { return "text" }
+func (v textValue) list() bool     { return false }
+func (v textValue) text() []string { return []string{*v.at} }
+func (v textValue) set(items []string, _ string) (err error) {
+	if v.check == nil {
+		*v.at = items[0]
+		return nil
+	}
+	*v.at, err = v.check(items[0])
+	return err
+}
+
+type pathValue struct{ at *string }
+
+func (v pathValue) kind() string   { return "path" }
+func (v pathValue) list() bool     { return false }
+func (v pathValue) text() []string { return []string{*v.at} }
+func (v pathValue) set(items []string, base string) error {
+	*v.at = items[0]
+	if items[0] != "" && base != "" && !filepath.IsAbs(items[0]) {
+		*v.at = filepath.Join(base, items[0])
+	}
+	return nil
+}
+
+type choiceValue struct {
+	at      *string
+	choices []string
+}
+
+func (v choiceValue) kind() string   { return strings.Join(v.choices, ", ") }
+func (v choiceValue) list() bool     { return false }
+func (v choiceValue) text() []string { return []string{*v.at} }
+func (v choiceValue) set(items []string, _ string) error {
+	if !slices.Contains(v.choices, items[0]) {
+		return fmt.Errorf("%q is none of %s", items[0], strings.Join(v.choices, ", "))
+	}
+	*v.at = items[0]
+	return nil
+}
+
+type numberValue struct {
+	at       *int
+	min, max int
+}
+
+func (v numberValue) kind() string   { return "number" }
+func (v numberValue) list() bool     { return false }
+func (v numberValue) text() []string { return []string{strconv.Itoa(*v.at)} }
+func (v numberValue) set(items []string, _ string) error {
+	n, err := strconv.Atoi(items[0])
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no whole number", items[0])
+	case n < v.min || n > v.max:
+		return fmt.Errorf("%d is not between %d and %d", n, v.min, v.max)
+	}
+	*v.at = n
+	return nil
+}
+
+type sizeValue struct {
+	at       *int64
+	min, max int64
+}
+
+func (v sizeValue) kind() string   { return "size" }
+func (v sizeValue) list() bool     { return false }
+func (v sizeValue) text() []string { return []string{FormatSize(*v.at)} }
+func (v sizeValue) set(items []string, _ string) error {
+	n, err := ParseSize(items[0])
+	switch {
+	case err != nil:
+		return err
+	case n < v.min || n > v.max:
+		return fmt.Errorf("%s is not between %s and %s", items[0], FormatSize(v.min), FormatSize(v.max))
+	}
+	*v.at = n
+	return nil
+}
+
+type durationValue struct {
+	at       *time.Duration
+	min, max time.Duration
+}
+
+func (v durationValue) kind() string   { return "duration" }
+func (v durationValue) list() bool     { return false }
+func (v durationValue) text() []string { return []string{FormatDuration(*v.at)} }
+func (v durationValue) set(items []string, _ string) error {
+	d, err := ParseDuration(items[0])
+	switch {
+	case err != nil:
+		return err
+	case d < v.min || d > v.max:
+		return fmt.Errorf("%s is not between %s and %s", items[0], FormatDuration(v.min), FormatDuration(v.max))
+	}
+	*v.at = d
+	return nil
+}
+
+// off as the only item of a list of addresses stands for none.
+const off = "off"
+
+type addressesValue struct{ at *[]listen.Address }
+
+func (v addressesValue) kind() string { return "addresses" }
+func (v addressesValue) list() bool   { return true }
+func (v addressesValue) text() []string {
+	if len(*v.at) == 0 {
+		return []string{off}
+	}
+	texts := make([]string, len(*v.at))
+	for i, a := range *v.at {
+		texts[i] = a.String()
+	}
+	return texts
+}
+
+func (v addressesValue) set(items []string, _ string) error {
+	*v.at = nil
+	if len(items) == 1 && strings.TrimSpace(items[0]) == off {
+		return nil
+	}
+	for _, item := range items {
+		if strings.TrimSpace(item) == off {
+			return fmt.Errorf("%q stands for no address and can't stand beside others", off)
+		}
+		a, err := listen.Parse(item)
+		if err != nil {
+			return err
+		}
+		*v.at = append(*v.at, a)
+	}
+	return nil
+}
+
+type domainsValue struct{ at *[]string }
+
+func (v domainsValue) kind() string   { return "domains" }
+func (v domainsValue) list() bool     { return true }
+func (v domainsValue) text() []string { return *v.at }
+func (v domainsValue) set(items []string, _ string) error {
+	*v.at = nil
+	for _, item := range items {
+		d, err := store.ParseDomain(item)
+		if err != nil {
+			return fmt.Errorf("%q %w", item, err)
+		}
+		if !slices.Contains(*v.at, d) {
+			*v.at = append(*v.at, d)
+		}
+	}
+	return nil
+}
+
+type networksValue struct{ at *[]netip.Prefix }
+
+func (v networksValue) kind() string { return "networks" }
+func (v networksValue) list() bool   { return true }
+func (v networksValue) text() []string {
+	var texts []string
+	for _, p := range *v.at {
+		texts = append(texts, p.String())
+	}
+	return texts
+}
+
+// set reads networks and single addresses.
+func (v networksValue) set(items []string, _ string) error {
+	*v.at = nil
+	for _, item := range items {
+		p, err := netip.ParsePrefix(item)
+		if addr, single := netip.ParseAddr(item); single == nil {
+			p, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return fmt.Errorf("%q is no network: write 192.0.2.0/24, 2001:db8::/32 or one address", item)
+		}
+		*v.at = append(*v.at, p.Masked())
+	}
+	return nil
+}
+
+type accountsValue struct{ at *[]NewAccount }
+
+func (v accountsValue) kind() string { return "accounts" }
+func (v accountsValue) list() bool   { return true }
+
+// text leaves the passwords out: what it returns is printed by config show.
+func (v accountsValue) text() []string {
+	var texts []string
+	for _, a := range *v.at {
+		if a.Password != "" {
+			texts = append(texts, a.Address+":(hidden)")
+			continue
+		}
+		texts = append(texts, a.Address)
+	}
+	return texts
+}
+
+// set reads ADDRESS[:PASSWORD]. No error holds the password.
+func (v accountsValue) set(items []string, _ string) error {
+	*v.at = nil
+	for _, item := range items {
+		name, password, given := strings.Cut(item, ":")
+		a, err := store.AccountAddress(name)
+		if err != nil {
+			return fmt.Errorf("%q %w", name, err)
+		}
+		if given && password == "" {
+			return fmt.Errorf("%q has nothing behind the colon: leave the colon out and a password is generated", name)
+		}
+		*v.at = append(*v.at, NewAccount{Address: a.String(), Password: password})
+	}
+	return nil
+}
+
+// hostname takes a domain name or an address literal (RFC 5321 section 4.1.3), since both may stand in a greeting.
+func hostname(s string) (string, error) {
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		addr, err := netip.ParseAddr(strings.TrimPrefix(inner, "IPv6:"))
+		if !ok || err != nil {
+			return "", fmt.Errorf("%q is no address literal: write [192.0.2.1] or [IPv6:2001:db8::1]", s)
+		}
+		if addr.Is6() {
+			return "[IPv6:" + addr.String() + "]", nil
+		}
+		return "[" + addr.String() + "]", nil
+	}
+	if net.ParseIP(s) != nil {
+		return "", fmt.Errorf("%q is an address: a host name or [%s] can stand here", s, s)
+	}
+	d, err := store.ParseDomain(s)
+	if err != nil {
+		return "", fmt.Errorf("%q %w", s, err)
+	}
+	return d, nil
+}

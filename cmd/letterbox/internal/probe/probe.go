@@ -1,0 +1,50 @@
+// Package probe asks a running letterbox how it is. Its clients for SMTP and POP3 come with bench and canary.
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// ErrNotRunning means that nobody answers on the health socket.
+var ErrNotRunning = errors.New("no letterbox answers")
+
+// maxAnswer bounds what is read of a health answer, in octets.
+const maxAnswer = 4 << 10
+
+// Health asks /readyz on the unix socket at path. It returns nil when the process is ready, and the process's own reason
+// when it is not. It fails with ErrNotRunning when nobody listens there.
+func Health(ctx context.Context, path string) error {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+	// The host stands for the socket: the transport dials nothing else.
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://letterbox/readyz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := client.Do(request)
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
+		return fmt.Errorf("%w on %s", ErrNotRunning, path)
+	}
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(strings.TrimSpace(string(text)))
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strconv"
+
+	"example.org/letterbox/cmd/letterbox/internal/term"
+	"example.org/letterbox/store"
+)
+
+func userCommands() []command {
+	return []command{{
+		name: "user add", usage: "ADDRESS", text: "make an account and its maildrop", min: 1, max: 1,
+		keys: storeKeys, setup: withPassword(store.AddAccount),
+	}, {
+		name: "user list", text: "list accounts and the mail that waits in them", keys: storeKeys, setup: userList,
+	}, {
+		name: "user passwd", usage: "ADDRESS", text: "set an account's password", min: 1, max: 1,
+		keys: storeKeys, setup: withPassword(store.SetPassword),
+	}, {
+		name: "user disable", usage: "ADDRESS", text: "refuse an account's mail and logins; what waits is kept", min: 1, max: 1,
+		keys: storeKeys, setup: func(*flag.FlagSet) action { return edit(store.DisableAccount) },
+	}, {
+		name: "user enable", usage: "ADDRESS", text: "undo disable", min: 1, max: 1,
+		keys: storeKeys, setup: func(*flag.FlagSet) action { return edit(store.EnableAccount) },
+	}, {
+		name: "user remove", usage: "ADDRESS", text: "remove an account that has no mail waiting", min: 1, max: 1,
+		keys: storeKeys, setup: userRemove,
+	}}
+}
+
+// withPassword returns the set-up of a command that gives an account a password.
+func withPassword(op store.Op) func(*flag.FlagSet) action {
+	return func(fs *flag.FlagSet) action {
+		source := passwordFlags(fs)
+		return func(ctx context.Context, c *call) error {
+			address, err := account(c.args[0])
+			if err != nil {
+				return err
+			}
+			if err := source.check(c); err != nil {
+				return err
+			}
+			// The store is not opened before the password is there: while files are open no daemon can start.
+			hash, generated, err := source.hash(ctx, c, address)
+			if err != nil {
+				return err
+			}
+			if err := c.apply(ctx, store.Edit{Op: op, Address: address, Hash: hash}); err != nil {
+				return err
+			}
+			if generated != "" {
+				_, err = fmt.Fprintln(c.stdout, generated)
+			}
+			return err
+		}
+	}
+}
+
+func userRemove(fs *flag.FlagSet) action {
+	discard := fs.Bool("discard-mail", false, "delete the mail that waits there, for ever")
+	return func(ctx context.Context, c *call) error {
+		address, err := account(c.args[0])
+		if err != nil {
+			return err
+		}
+		return c.apply(ctx, store.Edit{Op: store.RemoveAccount, Address: address, DiscardMail: *discard})
+	}
+}
+
+func userList(fs *flag.FlagSet) action {
+	return list(fs, func(d store.Directory) listing {
+		l := listing{data: orEmpty(d.Accounts), header: []string{"ADDRESS", "STATE", "MESSAGES", "SIZE", "CREATED"}}
+		for _, a := range d.Accounts {
+			state := "enabled"
+			if a.Disabled {
+				state = "disabled"
+			}
+			l.rows = append(l.rows, []string{
+				a.Address, state, strconv.FormatInt(a.Messages, 10), term.Octets(a.Octets), a.Created.Local().Format("2006-01-02"),
+			})
+		}
+		return l
+	})
+}
+
+// listing is one list in both forms.
+type listing struct {
+	data   any // for --json
+	header []string
+	rows   [][]string
+}
+
+// list returns the action of a command that prints part of the directory.
+func list(fs *flag.FlagSet, pick func(store.Directory) listing) action {
+	asJSON := jsonFlag(fs)
+	return func(ctx context.Context, c *call) error {
+		return c.admin(ctx, adminTime, func(ctx context.Context, admin store.Admin) error {
+			directory, err := admin.Directory(ctx)
+			if err != nil {
+				return err
+			}
+			l := pick(directory)
+			if *asJSON {
+				return term.JSON(c.stdout, l.data)
+			}
+			return term.Table(c.stdout, l.header, l.rows)
+		})
+	}
+}
+
+func jsonFlag(fs *flag.FlagSet) *bool {
+	return fs.Bool("json", false, "print JSON; later versions only add fields")
+}
+
+// orEmpty makes an empty list of nil, so that it is [] in JSON.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
