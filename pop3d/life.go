@@ -23,7 +23,7 @@ func (s *session) run() {
 	defer func() {
 		if p := recover(); p != nil {
 			why, s.cut = endPanic, true
-			s.event(zerolog.ErrorLevel).Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("pop3 session panicked")
+			s.event(zerolog.ErrorLevel).Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("panic in a session")
 		}
 		s.finish(why)
 	}()
@@ -53,7 +53,7 @@ func (s *session) finish(why end) {
 		e = e.Str("account", account)
 	}
 	e.Str("result", s.result).Str("reason", string(why)).Int("retrieved", retrieved).Int("deleted", deleted).
-		Int64("octets", octets).Dur("took", took).Msg("pop3 session")
+		Int64("octets", octets).Dur("took", took).Msg("session")
 	s.srv.observer.SessionEnd(s.listener.Name, string(why), took, s.in.octets, s.out.octets)
 }
 

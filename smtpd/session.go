@@ -70,7 +70,7 @@ func newSession(s *Server, c net.Conn, l Listener) *session {
 	ss := &session{
 		id: id, server: s, listener: l, peer: peerOf(c.RemoteAddr()),
 		guard: newGuard(c, id, s.rules.Load()),
-		log:   s.config.Log.With().Str("sid", id).Str("listener", l.Name).Str("remote", remoteText(c)).Logger(),
+		log:   s.config.Log.With().Str("sid", id).Str("role", "smtpd").Str("listener", l.Name).Str("remote", remoteText(c)).Logger(),
 	}
 	ss.quiet = sync.NewCond(&ss.mu)
 	ss.first = ss.guard

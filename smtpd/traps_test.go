@@ -139,6 +139,7 @@ func TestStalledData(t *testing.T) {
 			{MaxAge: time.Second},
 		} {
 			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				p.LingerTimeout = time.Second
 				b := newBench(t, p, Listener{Name: "test"})
 				c := hello(b)

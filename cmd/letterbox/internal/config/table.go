@@ -198,7 +198,7 @@ func boundKeys() []Key {
 		place: func(c *Config) value { return networksValue{&c.Limits.Exempt} },
 	}, {
 		Name: "store.body_memory", Default: one("64MiB"),
-		Text:  "Memory for the bodies of all messages that are arriving. What does not fit is put off (452).",
+		Text:  "Memory for the bodies of all messages that are arriving. What does not fit, and every body over 1 MiB, goes to a file while it arrives.",
 		place: func(c *Config) value { return sizeValue{&c.Store.BodyMemory, 1 << 20, 64 << 30} },
 	}}
 }
