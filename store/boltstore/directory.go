@@ -64,6 +64,9 @@ func (s *Store) Resolve(_ context.Context, a store.Attempt) (store.Target, error
 		return store.Target{}, fmt.Errorf("%w: it %w", store.ErrNoMaildrop, err)
 	}
 	drops, err := s.accounts.directory().resolve(to)
+	if err == nil && s.space.tight(a.Size) {
+		err = fmt.Errorf("%w: the disk is almost full", store.ErrFull)
+	}
 	return store.Target{Maildrops: drops}, err
 }
 

@@ -35,6 +35,9 @@ func (s *Store) Begin(ctx context.Context, e store.Envelope) (store.Draft, error
 	if err := s.Health(); err != nil {
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
+	if s.space.tight(e.Declared) {
+		return nil, fmt.Errorf("%w: the disk is almost full", store.ErrFull)
+	}
 	return &draft{s: s, id: s.ids.next(), envelope: e}, nil
 }
 
@@ -57,9 +60,13 @@ func (d *draft) Write(p []byte) (int, error) {
 			return 0, storeError(err)
 		}
 	}
+	if d.s.space.tight(int64(len(p))) {
+		return 0, fmt.Errorf("%w: the disk is almost full", store.ErrFull)
+	}
 	if err := d.spool.write(p); err != nil {
 		return 0, storeError(err)
 	}
+	d.s.space.spend(int64(len(p)))
 	return len(p), nil
 }
 

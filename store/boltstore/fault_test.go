@@ -170,7 +170,7 @@ func (r *faultRun) whole() {
 // durable, what is refused is not there, nothing hangs, and the next start is whole again. The short form takes some of
 // the occurrences.
 func TestFault(t *testing.T) {
-	step := 9
+	step := 4
 	if os.Getenv("LETTERBOX_LONG") != "" {
 		step = 1
 	}

@@ -44,7 +44,7 @@ type index struct {
 	db  *bbolt.DB
 	has func(segment uint64) bool // set once the log is open, before anything is applied
 
-	before func() error // for tests: fails apply
+	before func() error // called before each apply, which it may fail
 	after  func(*index) // for tests: sees what apply made durable
 }
 

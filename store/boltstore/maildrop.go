@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"sync"
 
@@ -171,7 +172,14 @@ func (m *maildrop) Commit(ctx context.Context, deleted []int) error {
 func (s *Store) delete(ctx context.Context, kind uint8, drop store.MaildropID, freed int64, seqs []uint64) error {
 	id := s.ids.next()
 	c := &change{kind: kind, id: id, drop: drop, freed: freed, deleted: seqs}
-	return s.append(ctx, &seglog.Record{Kind: kind, ID: id, Head: deletionHead(drop, freed, seqs), Tag: c})
+	record := func() *seglog.Record {
+		return &seglog.Record{Kind: kind, ID: id, Head: deletionHead(drop, freed, seqs), Tag: c}
+	}
+	err := s.append(ctx, record())
+	if errors.Is(err, store.ErrFull) && s.space.makeRoom(math.MaxInt64) {
+		err = s.append(ctx, record())
+	}
+	return err
 }
 
 // Close implements store.Maildrop.

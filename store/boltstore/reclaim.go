@@ -55,10 +55,15 @@ func (r *reclaimer) stop() {
 
 func (r *reclaimer) run() {
 	defer close(r.done)
+	ballast := time.NewTicker(r.s.opt.ballastInterval)
+	defer ballast.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
+		case <-ballast.C:
+			r.s.space.restore()
+			continue
 		case <-r.wake:
 		}
 		if err := r.work(); err != nil && r.ctx.Err() == nil {

@@ -36,6 +36,7 @@ type Options struct {
 
 	BodyMemory   int64            // octets of bodies that all drafts hold together; 0: DefaultBodyMemory
 	HashMemory   int64            // octets that checking passwords may take at once; 0: DefaultHashMemory
+	Reserve      int64            // octets of free space that deliveries leave; 0: DefaultReserve
 	SegmentBytes int64            // size at which a segment of the log is sealed; 0: seglog's default
 	FS           vfs.FS           // nil: the operating system's
 	Now          func() time.Time // nil: time.Now
@@ -43,6 +44,7 @@ type Options struct {
 	// For tests.
 	keepHashes      bool // do not replace cheap hashes
 	reclaimInterval time.Duration
+	ballastInterval time.Duration
 	beforeApply     func() error // may fail a transaction of the index
 	afterApply      func(*index)
 }
@@ -54,8 +56,14 @@ func (o *Options) defaults() {
 	if o.HashMemory == 0 {
 		o.HashMemory = DefaultHashMemory
 	}
+	if o.Reserve == 0 {
+		o.Reserve = DefaultReserve
+	}
 	if o.FS == nil {
 		o.FS = vfs.OS{}
+	}
+	if o.ballastInterval == 0 {
+		o.ballastInterval = defaultBallastInterval
 	}
 	if o.reclaimInterval == 0 {
 		o.reclaimInterval = defaultReclaimInterval
@@ -81,6 +89,7 @@ type Store struct {
 	ids       idSource
 	memory    *bodyMemory
 	bodies    bodies
+	space     *space
 
 	// admission is held for reading while a message is committed, and for writing while an account is removed: no
 	// message is committed to a maildrop that is gone.
@@ -142,6 +151,9 @@ func (s *Store) openFolder() (err error) {
 	if err != nil {
 		return err
 	}
+	if s.space, err = newSpace(s.opt.FS, s.dir, s.opt.Reserve, s.opt.Log); err != nil {
+		return err
+	}
 	for _, sub := range []string{"log", "bodies"} {
 		if err := s.opt.FS.Mkdir(filepath.Join(s.dir, sub), 0o700); err != nil {
 			return err
@@ -185,7 +197,7 @@ func (s *Store) openMail() error {
 	s.indexer = newIndexer(s.index, replayed.state, s.condemnIndex, s.removeBodies)
 	s.reclaimer = newReclaimer(s)
 	s.indexer.wakeUp = s.reclaimer.signal
-	s.index.before, s.index.after = s.opt.beforeApply, s.opt.afterApply
+	s.index.before, s.index.after = s.beforeApply, s.opt.afterApply
 	return nil
 }
 
@@ -246,6 +258,15 @@ func (r *replayer) flush() error {
 const condemnedFile = "index.condemned"
 
 func (s *Store) condemnedName() string { return filepath.Join(s.dir, condemnedFile) }
+
+// beforeApply makes room for what the index is about to write: a transaction that fails would condemn it.
+func (s *Store) beforeApply() error {
+	s.space.makeRoom(indexRoom)
+	if s.opt.beforeApply != nil {
+		return s.opt.beforeApply()
+	}
+	return nil
+}
 
 // condemnIndex leaves a durable mark: what a failed transaction wrote may be visible and yet never have reached the disk.
 func (s *Store) condemnIndex(cause error) {
@@ -347,7 +368,7 @@ func (s *Store) Stats() store.Stats {
 	s.mu.Lock()
 	open := len(s.inUse)
 	s.mu.Unlock()
-	free, _ := s.opt.FS.Free(s.dir)
+	free, _, _ := s.opt.FS.Space(s.dir)
 	stats := store.Stats{
 		Messages: st.totals.present(), Octets: st.totals.octets,
 		Delivered: st.totals.delivered, Deleted: st.totals.deleted + st.totals.removed + st.totals.expired,
@@ -383,7 +404,7 @@ func (s *Store) append(ctx context.Context, r *seglog.Record) error {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	if err := s.log.Append(r); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		return storeError(err)
 	}
 	return nil
 }

@@ -10,13 +10,14 @@ import (
 // maxIovecs is the kernel's UIO_MAXIOV.
 const maxIovecs = 1024
 
-// Free implements FS.
-func (OS) Free(name string) (int64, error) {
+// Space implements FS.
+func (OS) Space(name string) (free, size int64, err error) {
 	var st unix.Statfs_t
 	if err := retry(func() error { return unix.Statfs(name, &st) }); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
+		return 0, 0, &os.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // the types differ between architectures
+	unit := int64(st.Bsize) //nolint:unconvert // the types differ between architectures
+	return int64(st.Bavail) * unit, int64(st.Blocks) * unit, nil
 }
 
 // Sync implements File by fdatasync: it leaves out what is not needed to read the data again.

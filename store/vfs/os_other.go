@@ -4,8 +4,8 @@ package vfs
 
 import "math"
 
-// Free implements FS. Where the system has no call that we know, space is taken as endless.
-func (OS) Free(string) (int64, error) { return math.MaxInt64, nil }
+// Space implements FS. Where the system has no call that we know, space is taken as endless.
+func (OS) Space(string) (free, size int64, err error) { return math.MaxInt64, math.MaxInt64, nil }
 
 // Sync implements File.
 func (f osFile) Sync() error { return f.File.Sync() }

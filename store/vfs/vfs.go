@@ -22,8 +22,8 @@ type FS interface {
 	ReadDir(name string) ([]fs.DirEntry, error)
 	// SyncDir makes a folder's entries durable.
 	SyncDir(name string) error
-	// Free returns the octets that an ordinary user may still write to the file system that holds name.
-	Free(name string) (int64, error)
+	// Space returns the octets that an ordinary user may still write to the file system that holds name, and its size.
+	Space(name string) (free, size int64, err error)
 }
 
 // File is an open file.

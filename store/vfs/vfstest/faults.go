@@ -146,7 +146,20 @@ func (f *Faults) Remove(name string) error {
 	if err := f.decide(Remove, name); err != nil {
 		return err
 	}
+	info, err := os.Stat(name)
+	if err == nil {
+		f.give(info.Size())
+	}
 	return f.OS.Remove(name)
+}
+
+// give returns space.
+func (f *Faults) give(n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.full >= 0 {
+		f.full += n
+	}
 }
 
 // ReadDir implements vfs.FS.
@@ -165,14 +178,15 @@ func (f *Faults) SyncDir(name string) error {
 	return f.OS.SyncDir(name)
 }
 
-// Free implements vfs.FS.
-func (f *Faults) Free(name string) (int64, error) {
+// Space implements vfs.FS.
+func (f *Faults) Space(name string) (free, size int64, err error) {
+	free, size, err = f.OS.Space(name)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.full >= 0 {
-		return f.full, nil
+		free = f.full
 	}
-	return f.OS.Free(name)
+	return free, size, err
 }
 
 // faultyFile remembers what a failed sync loses.
