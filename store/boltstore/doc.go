@@ -17,10 +17,10 @@
 //	kind 1, message   head: length and octets of the SMTP session, of the reverse-path, of the trace lines; number of
 //	                  recipients; for each: maildrop (8), length and octets of its own lines. Body: the message as it
 //	                  came, with CRLF line ends.
-//	kind 2, deletion  head: maildrop (8), octets freed, number of messages; for each, ascending: distance of its
-//	                  sequence number from the one before. No body.
 //	                  With flag 1 the body is a file in bodies/, the record has none, and the head ends with its
 //	                  size and its CRC-32C (4).
+//	kind 2, deletion  head: maildrop (8), octets freed, number of messages; for each, ascending: distance of its
+//	                  sequence number from the one before. No body.
 //	kind 3, removal   as kind 2: an account was removed together with its mail.
 //	kind 4, move      made by reclaim. Head: sequence number and segment of the original, then as kind 1, for those who
 //	                  still have the message; flags and body as kind 1.

@@ -14,8 +14,9 @@ import (
 func TestFullDisk(t *testing.T) {
 	dir := tmpfs(t, "512m")
 	s := serveData(t, filepath.Join(dir, "data"))
+	acked := putSome(t, s, alice)
 	filler := fill(t, dir, 1<<20)
-	acked := untilRefused(t, s, alice)
+	acked = append(acked, untilRefused(t, s, alice)...)
 	// A login makes the store bring its index up to date, which the full disk may not allow.
 	if c, err := dialPOP(s.addr["pop3"], alice); err == nil {
 		c.Close()
@@ -31,8 +32,9 @@ func TestFullDisk(t *testing.T) {
 func TestFullDiskFetch(t *testing.T) {
 	dir := tmpfs(t, "512m")
 	s := serveData(t, filepath.Join(dir, "data"))
+	acked := putSome(t, s, alice)
 	fill(t, dir, 1<<20)
-	acked := untilRefused(t, s, alice)
+	acked = append(acked, untilRefused(t, s, alice)...)
 	wantMail(t, drain(t, s, alice), acked, alice)
 	if again := drain(t, s, alice); len(again) != 0 {
 		t.Errorf("%d deleted messages are back", len(again))
@@ -40,6 +42,15 @@ func TestFullDiskFetch(t *testing.T) {
 }
 
 func smallMail() []byte { return []byte(header + "\r\nsmall\r\n") }
+
+// putSome delivers while there is room.
+func putSome(t *testing.T, s *server, user string) (acked []string) {
+	t.Helper()
+	for range 50 {
+		acked = append(acked, put(t, s, smallMail(), user))
+	}
+	return acked
+}
 
 // untilRefused delivers until the disk is full, which must be a temporary refusal, and returns what was acknowledged.
 func untilRefused(t *testing.T, s *server, user string) (acked []string) {
