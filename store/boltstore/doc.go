@@ -42,5 +42,5 @@
 //	           largest sequence number that it ever held, offset up to which deletions are counted
 //
 // The state is written in the same transaction as what it speaks of. The index is a function of the log: applying a record
-// twice changes nothing. It lags behind the log by some 200 ms; opening a maildrop applies what is pending for it first.
+// twice changes nothing. It lags behind the log by a second or so; opening a maildrop applies what is pending for it first.
 package boltstore

@@ -137,21 +137,21 @@ type drained map[int]map[string][]string
 // drainFlood empties all maildrops of a flood at once, and compares each message with what was sent.
 func drainFlood(t *testing.T, s *server) drained {
 	t.Helper()
+	all, errs := make([][]fetched, floodAccounts), make([]error, floodAccounts)
+	var wg sync.WaitGroup
+	for n := range floodAccounts {
+		wg.Go(func() { all[n], errs[n] = tryDrain(s, floodUser(n)) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
 	out := drained{}
-	var mu sync.Mutex
-	t.Run("drain", func(t *testing.T) {
-		for n := range floodAccounts {
-			t.Run(floodUser(n), func(t *testing.T) {
-				t.Parallel()
-				all := drain(t, s, floodUser(n))
-				mu.Lock()
-				defer mu.Unlock()
-				for _, m := range all {
-					out.add(t, floodUser(n), m)
-				}
-			})
+	for n, messages := range all {
+		for _, m := range messages {
+			out.add(t, floodUser(n), m)
 		}
-	})
+	}
 	return out
 }
 

@@ -180,16 +180,25 @@ type fetched struct {
 // drain fetches and deletes everything that waits for user, and checks the sizes that LIST and STAT promise.
 func drain(t *testing.T, s *server, user string) []fetched {
 	t.Helper()
-	c, err := dialPOP(s.addr["pop3"], user)
+	all, err := tryDrain(s, user)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return all
+}
+
+// tryDrain is drain for any goroutine.
+func tryDrain(s *server, user string) ([]fetched, error) {
+	c, err := dialPOP(s.addr["pop3"], user)
+	if err != nil {
+		return nil, fmt.Errorf("login of %s: %w", user, err)
 	}
 	defer c.Close()
 	all, err := c.drain()
 	if err != nil {
-		t.Fatalf("drain of %s: %v", user, err)
+		return nil, fmt.Errorf("drain of %s: %w", user, err)
 	}
-	return all
+	return all, nil
 }
 
 func (c *conn) drain() ([]fetched, error) {
