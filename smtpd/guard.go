@@ -235,8 +235,11 @@ func (g *guard) fail(e ending) {
 	if g.ending != nil {
 		return
 	}
-	if g.mode == inHandshake && e.reason != endShutdown {
+	switch {
+	case g.mode == inHandshake && e.reason != endShutdown:
 		e.reason = endHandshake
+	case g.tap.verb == "QUIT" && (e.reason == endError || e.reason == endEOF):
+		e.reason = endQuit // some clients hang up without reading the 221
 	}
 	g.ending = &e
 }
