@@ -11,11 +11,12 @@ import (
 	"example.org/letterbox/store/seglog"
 )
 
-// apply writes changes and the state behind them in one synced transaction. Applying a change again does nothing: counters
-// move only when a key does.
+// apply writes changes, and the state behind them, in one synced transaction. Applying a change again does nothing: counters
+// move only when a key does. So a nil state may stand for changes that others follow: the position stays in front of them,
+// and a crash applies them again.
 //
 // It returns the messages whose bodies are files that no entry names any more.
-func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err error) {
+func (ix *index) apply(changes []*change, after *state) (orphans []store.ID, err error) {
 	if ix.before != nil {
 		if err := ix.before(); err != nil {
 			return nil, err
@@ -23,7 +24,7 @@ func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err 
 	}
 	err = ix.db.Update(func(tx *bbolt.Tx) error {
 		var err error
-		if orphans, err = ix.applyTo(tx, changes); err != nil {
+		if orphans, err = ix.applyTo(tx, changes); err != nil || after == nil {
 			return err
 		}
 		return tx.Bucket(bucketMeta).Put(keyState, after.encode())
@@ -34,12 +35,27 @@ func (ix *index) apply(changes []*change, after state) (orphans []store.ID, err 
 	return orphans, err
 }
 
-// applyPart is apply for a batch that others follow: the position stays in front of it, so a crash applies it again.
-func (ix *index) applyPart(changes []*change) error {
-	return ix.db.Update(func(tx *bbolt.Tx) error {
-		_, err := ix.applyTo(tx, changes)
-		return err
-	})
+// parts cuts changes into pieces that one transaction each takes; a large deletion is cut too.
+func parts(changes []*change) [][]*change {
+	var all [][]*change
+	var part []*change
+	weight := 0
+	add := func(c *change) {
+		part = append(part, c)
+		if weight += 1 + len(c.deleted); weight >= indexBatch {
+			all, part, weight = append(all, part), nil, 0
+		}
+	}
+	for _, c := range changes {
+		for len(c.deleted) > indexBatch {
+			piece, rest := *c, *c
+			piece.deleted, rest.deleted = c.deleted[:indexBatch], c.deleted[indexBatch:]
+			add(&piece)
+			c = &rest
+		}
+		add(c)
+	}
+	return append(all, part)
 }
 
 func (ix *index) applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {

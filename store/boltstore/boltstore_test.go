@@ -68,3 +68,31 @@ func TestConformance(t *testing.T) {
 		},
 	})
 }
+
+// TestParts: the pieces of a batch are bounded and, one behind the other, are the batch.
+func TestParts(t *testing.T) {
+	large := &change{kind: kindDeletion, drop: 1}
+	for i := range 2*indexBatch + 5 {
+		large.deleted = append(large.deleted, uint64(i))
+	}
+	batch := []*change{{kind: kindMessage, seq: 1}, large, {kind: kindMessage, seq: 2}}
+	var deleted int
+	var kinds []uint8
+	for _, part := range parts(batch) {
+		weight := 0
+		for _, c := range part {
+			weight += 1 + len(c.deleted)
+			deleted += len(c.deleted)
+			kinds = append(kinds, c.kind)
+		}
+		if weight > 2*indexBatch {
+			t.Errorf("a part weighs %d", weight)
+		}
+	}
+	if deleted != len(large.deleted) || kinds[0] != kindMessage || kinds[len(kinds)-1] != kindMessage {
+		t.Errorf("%d deletions of %d, kinds %v", deleted, len(large.deleted), kinds)
+	}
+	if got := parts(nil); len(got) != 1 || len(got[0]) != 0 {
+		t.Errorf("no changes become %v: the position would not move", got)
+	}
+}

@@ -194,10 +194,7 @@ func (x *indexer) flush() bool {
 		at := x.flushed
 		at.pass(batch, x.queue[groups-1].after)
 		x.mu.Unlock()
-		orphans, err := x.ix.apply(batch, at)
-		if err == nil && len(orphans) > 0 {
-			x.orphans(orphans)
-		}
+		err := x.write(batch, at)
 		x.mu.Lock()
 		if err != nil {
 			x.err = fmt.Errorf("index: %w", err)
@@ -212,6 +209,25 @@ func (x *indexer) flush() bool {
 	}
 	x.changed.Broadcast()
 	return !x.stopped && x.err == nil
+}
+
+// write applies changes in pieces; the position moves with the last.
+func (x *indexer) write(changes []*change, at state) error {
+	pieces := parts(changes)
+	for i, piece := range pieces {
+		var after *state
+		if i == len(pieces)-1 {
+			after = &at
+		}
+		orphans, err := x.ix.apply(piece, after)
+		if err != nil {
+			return err
+		}
+		if len(orphans) > 0 {
+			x.orphans(orphans)
+		}
+	}
+	return nil
 }
 
 // batch returns the changes of the first groups, up to a bound.

@@ -177,13 +177,13 @@ func (s *Store) openMail() error {
 	replayed := replayer{index: s.index, state: at}
 	opt := seglog.Options{
 		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: flagExternal, SegmentBytes: s.opt.SegmentBytes, Durable: s.durable,
+		Began:  func(l *seglog.Log) { s.index.has = l.Has },
 		Enter:  func(t seglog.Totals) { replayed.state.totals = totalsOf(t) },
 		Totals: func() seglog.Totals { return s.totals(&replayed) },
 	}
 	if s.log, err = seglog.Open(filepath.Join(s.dir, "log"), at.mark, opt, replayed.apply); err != nil {
 		return err
 	}
-	s.index.has = s.log.Has
 	if err := replayed.flush(); err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (s *Store) totals(r *replayer) seglog.Totals {
 	return st.totals.wire()
 }
 
-// replayer applies what Open replays, in batches.
+// replayer applies what Open replays, in batches: a rebuild of any size takes the memory of one.
 type replayer struct {
 	index   *index
 	state   state
@@ -238,21 +238,26 @@ func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after se
 	}
 	r.pending = append(r.pending, c)
 	r.state.pass([]*change{c}, after)
-	return nil
+	if len(r.pending) < indexBatch {
+		return nil
+	}
+	return r.flush()
 }
 
-// flush writes what was replayed. It is called once everything of it is durable.
+// flush writes what was replayed so far.
 func (r *replayer) flush() error {
-	for len(r.pending) > indexBatch {
-		// The position moves with the last batch only; a crash before that applies the others again, which changes nothing.
-		if err := r.index.applyPart(r.pending[:indexBatch]); err != nil {
+	pieces := parts(r.pending)
+	for i, piece := range pieces {
+		var after *state
+		if i == len(pieces)-1 {
+			after = &r.state
+		}
+		if _, err := r.index.apply(piece, after); err != nil { // the sweep finds the orphans
 			return err
 		}
-		r.pending = r.pending[indexBatch:]
 	}
-	_, err := r.index.apply(r.pending, r.state) // the sweep finds the orphans
-	r.pending = nil
-	return err
+	r.pending = r.pending[:0]
+	return nil
 }
 
 const condemnedFile = "index.condemned"

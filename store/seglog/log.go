@@ -34,6 +34,8 @@ type Options struct {
 	Durable func(group []*Record, after Mark)
 	// Totals are written into the header of a new segment.
 	Totals func() Totals
+	// Began is told of the log as soon as it knows its segments, before anything is replayed. Only Has may be called then.
+	Began func(*Log)
 	// Enter is told, while Open replays a segment from its beginning, of the totals in its header. They stand for all
 	// that happened before, also in segments that were dropped.
 	Enter func(Totals)
@@ -48,6 +50,9 @@ func (o *Options) defaults() {
 	}
 	if o.GroupRecords == 0 {
 		o.GroupRecords = DefaultGroupRecords
+	}
+	if o.Began == nil {
+		o.Began = func(*Log) {}
 	}
 	if o.Enter == nil {
 		o.Enter = func(Totals) {}

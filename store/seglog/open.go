@@ -8,13 +8,11 @@ import (
 	"example.org/letterbox/store/vfs"
 )
 
-// Apply is told of each record behind the mark that Open was given, in the order of the log. head is valid during the
-// call. After is the place behind the record.
+// Apply is told of each record behind the mark that Open was given, in the order of the log, once it is durable. head is
+// valid during the call. After is the place behind the record.
 type Apply func(h *Header, pos Pos, head []byte, after Mark) error
 
 // Open opens the log in dir, which may be empty, and replays what stands behind from; the zero Mark replays everything.
-// All that apply was told of is durable when Open returns.
-//
 // A *Corrupt error means that acknowledged records are damaged or missing.
 func Open(dir string, from Mark, opt Options, apply Apply) (*Log, error) {
 	opt.defaults()
@@ -50,6 +48,7 @@ func (l *Log) recover(from Mark, apply Apply) error {
 		return l.begin()
 	}
 	l.files.know(numbers)
+	l.opt.Began(l)
 	headers, err := l.readHeaders(numbers)
 	if err != nil {
 		return err
@@ -75,6 +74,7 @@ func (l *Log) recover(from Mark, apply Apply) error {
 
 // begin makes the first segment.
 func (l *Log) begin() error {
+	l.opt.Began(l)
 	h := segHeader{store: l.opt.Store, number: 1, firstSeq: 1, totals: l.opt.Totals(), born: segmentHeader}
 	seg, err := l.create(h, nil)
 	if err != nil {
@@ -304,31 +304,25 @@ func (r *replay) moveTail(seg *segment, sc *scanner, tail []*found) error {
 	seal := r.mark
 	h := segHeader{store: l.opt.Store, number: seg.number + 1, firstSeq: seal.Seq + 1, totals: l.opt.Totals(), prev: seal, born: bornWith(tail[:keep])}
 	r.mark = Mark{Pos: Pos{h.number, segmentHeader}, Seq: seal.Seq}
-	next, err := l.create(h, func(f vfs.File) error { return r.copyTail(sc, f, tail[:keep]) })
+	next, err := l.create(h, func(f vfs.File) error {
+		_, err := copyRecords(f, h.number, sc.file, tail[:keep], l.seal)
+		return err
+	})
 	if err != nil {
 		return err
+	}
+	// Only now are the copies durable.
+	copies := &scanner{file: next.file, number: h.number, end: h.born, seal: l.seal, flags: l.opt.Flags}
+	for _, rec := range tail[:keep] {
+		if err := r.one(copies, rec); err != nil {
+			return err
+		}
 	}
 	l.head, l.end = next, r.mark
 	if err := seg.file.Truncate(seal.Offset); err != nil {
 		return err
 	}
 	return seg.file.Sync()
-}
-
-// copyTail writes the records behind the header of f, sealed for their new place, and applies them there. That they are
-// durable is known only when the segment has its name; what apply learns is not to be acted on before Open returns.
-func (r *replay) copyTail(sc *scanner, f vfs.File, tail []*found) error {
-	end, err := copyRecords(f, r.mark.Segment, sc.file, tail, r.log.seal)
-	if err != nil {
-		return err
-	}
-	copies := &scanner{file: f, number: r.mark.Segment, end: end, seal: r.log.seal, flags: r.log.opt.Flags}
-	for _, rec := range tail {
-		if err := r.one(copies, rec); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // bornWith is the length of a segment that begins with these records.
