@@ -81,11 +81,11 @@ func (s *session) protocol() *smtp.Server {
 func (s *session) report() {
 	e, handshaking, in, out := s.guard.state()
 	took := time.Since(s.guard.started)
+	s.log.Info().Str("reason", e.reason).Int64("octets", in).Dur("took", took).Msg("session")
 	if handshaking {
 		s.server.observer.Handshake(s.listener.Name, "none", "failed")
 	}
 	s.server.observer.SessionEnd(s.listener.Name, e.reason, took, in, out)
-	s.log.Info().Str("reason", e.reason).Int64("octets", in).Dur("took", took).Msg("session")
 }
 
 // oneShot is a listener with one connection. Accept returns it, and the second time blocks until it is over.
