@@ -215,11 +215,12 @@ func (e *editor) removeAccount(edit store.Edit) error {
 }
 
 // waiting lists what a maildrop holds, pending changes included.
-func (s *Store) waiting(drop store.MaildropID) ([]entry, error) {
+func (s *Store) waiting(drop store.MaildropID) (entries []entry, err error) {
 	if err := s.indexer.settle(drop); err != nil {
 		return nil, err
 	}
-	return s.index.list(drop)
+	err = s.index.list(drop, func(int64) {}, func(e *entry) { entries = append(entries, *e) })
+	return entries, err
 }
 
 // discardMail deletes the mail of removed accounts, after every edit was found to be possible and before any is durable: a

@@ -184,25 +184,22 @@ func (e *entry) decode(key, value []byte) bool {
 	return true
 }
 
-// list returns the entries of a maildrop in the order of their arrival.
-func (ix *index) list(drop store.MaildropID) ([]entry, error) {
-	var entries []entry
-	err := ix.db.View(func(tx *bbolt.Tx) error {
-		if n := decodeCounts(tx.Bucket(bucketDrops).Get(entryKey(drop, 0)[:8])); n.messages > 0 {
-			entries = make([]entry, 0, n.messages)
-		}
-		c := tx.Bucket(bucketEntries).Cursor()
+// list calls size with about how many entries a maildrop has, and each with every one of them, in the order of their
+// arrival. It is one transaction: neither does anything that takes long.
+func (ix *index) list(drop store.MaildropID, size func(n int64), each func(*entry)) error {
+	return ix.db.View(func(tx *bbolt.Tx) error {
 		prefix := entryKey(drop, 0)[:8]
+		size(decodeCounts(tx.Bucket(bucketDrops).Get(prefix)).messages)
+		c := tx.Bucket(bucketEntries).Cursor()
+		var e entry
 		for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
-			var e entry
 			if !e.decode(k, v) {
 				return fmt.Errorf("%w: an entry of maildrop %d can't be read", errIndex, drop)
 			}
-			entries = append(entries, e)
+			each(&e)
 		}
 		return nil
 	})
-	return entries, err
 }
 
 // refs returns where the entries of a message are; false when nobody has it.

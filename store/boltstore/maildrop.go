@@ -107,16 +107,12 @@ func (m *maildrop) load() error {
 	if err := m.s.indexer.settle(m.drop); err != nil {
 		return err
 	}
-	entries, err := m.s.index.list(m.drop)
-	if err != nil {
-		return err
-	}
-	m.messages, m.places = make([]store.Message, len(entries)), make([]place, len(entries))
-	for i, e := range entries {
-		m.messages[i] = store.Message{ID: e.id, Foreign: e.foreign, Octets: e.octets}
-		m.places[i] = place{e.seq, e.pos}
-	}
-	return nil
+	return m.s.index.list(m.drop, func(n int64) {
+		m.messages, m.places = make([]store.Message, 0, n), make([]place, 0, n)
+	}, func(e *entry) {
+		m.messages = append(m.messages, store.Message{ID: e.id, Foreign: e.foreign, Octets: e.octets})
+		m.places = append(m.places, place{e.seq, e.pos})
+	})
 }
 
 // Messages implements store.Maildrop.
