@@ -40,8 +40,9 @@ type accounts struct {
 	db  *bbolt.DB
 	now func() time.Time
 
-	mu  sync.Mutex // one change at a time
-	dir atomic.Pointer[directory]
+	mu     sync.Mutex // one change at a time
+	broken error      // a transaction failed: what the file holds is not known before it is opened again
+	dir    atomic.Pointer[directory]
 }
 
 func openAccounts(path string, storeID [16]byte, now func() time.Time) (*accounts, error) {
@@ -93,20 +94,40 @@ func (a *accounts) directory() *directory { return a.dir.Load() }
 func (a *accounts) change(f func(tx *bbolt.Tx, dir *directory) error) (*directory, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.broken != nil {
+		return nil, a.broken
+	}
 	var dir *directory
+	refused := false
 	err := a.db.Update(func(tx *bbolt.Tx) error {
-		if err := f(tx, a.directory()); err != nil {
-			return err
+		err := f(tx, a.directory())
+		if err == nil {
+			dir, err = readDirectory(tx)
 		}
-		var err error
-		dir, err = readDirectory(tx)
+		refused = err != nil
 		return err
 	})
+	if err != nil && !refused {
+		a.broken = fmt.Errorf("%w: accounts can't be changed before a restart: %w", store.ErrUnavailable, err)
+		return nil, a.broken
+	}
 	if err != nil {
 		return nil, err
 	}
 	a.dir.Store(dir)
 	return dir, nil
+}
+
+// reserve makes sure that no maildrop up to drop is given to a new account: it has mail, whatever this file says.
+func (a *accounts) reserve(drop store.MaildropID) error {
+	_, err := a.change(func(tx *bbolt.Tx, _ *directory) error {
+		meta := tx.Bucket(bucketMeta)
+		if getUint(meta, keyNextDrop) >= uint64(drop) {
+			return nil
+		}
+		return putUint(meta, keyNextDrop, uint64(drop))
+	})
+	return err
 }
 
 // setHash replaces the hash of one account when it is still old.

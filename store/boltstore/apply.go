@@ -22,7 +22,7 @@ func (ix *index) apply(changes []*change, after *state) (orphans []store.ID, err
 			return nil, err
 		}
 	}
-	err = ix.db.Update(func(tx *bbolt.Tx) error {
+	err = ix.update(func(tx *bbolt.Tx) error {
 		var err error
 		if orphans, err = ix.applyTo(tx, changes); err != nil || after == nil {
 			return err
@@ -100,22 +100,29 @@ func (a *applier) one(c *change) error {
 		return a.message(c, u)
 	case kindMove:
 		return a.relocate(c, u)
+	case kindLoss:
+		return nil
 	}
 	u.control(c)
 	return a.deletion(c)
 }
 
 func (a *applier) message(c *change, u *usage) error {
-	if a.ids.Get(c.id[:]) != nil {
+	if known := a.ids.Get(c.id[:]); known != nil {
+		var r refs
+		if !r.decode(c.id, known) || r.seq != c.seq {
+			return fmt.Errorf("%w: the id %s stands for two messages", errIndex, c.id)
+		}
 		return nil
 	}
 	for _, r := range c.recipients {
 		e := entry{id: c.id, pos: c.pos, octets: c.octets + r.prefix}
-		a.puts = append(a.puts, keyValue{entryKey(r.drop, c.seq), e.encode()})
+		key := entryKey(r.drop, c.seq)
+		a.puts = append(a.puts, keyValue{key, e.encode(key)})
 		a.move(r.drop, 1, e.octets)
 	}
 	u.message(c)
-	return a.ids.Put(c.id[:], refsOf(c).encode())
+	return a.ids.Put(c.id[:], refsOf(c).encode(c.id))
 }
 
 // relocate takes a copy that reclaim made. It counts while its id lives; where the id is not known, the copy stands for
@@ -125,11 +132,13 @@ func (a *applier) relocate(c *change, u *usage) error {
 		return err
 	}
 	var r refs
-	if !r.decode(a.ids.Get(c.id[:])) {
+	if known := a.ids.Get(c.id[:]); known == nil {
 		if a.has(c.from) {
 			return nil
 		}
 		return a.message(c, u)
+	} else if !r.decode(c.id, known) {
+		return fmt.Errorf("%w: the references of %s can't be read", errIndex, c.id)
 	}
 	if r.pos == c.pos {
 		return nil
@@ -148,11 +157,11 @@ func (a *applier) relocate(c *change, u *usage) error {
 			return fmt.Errorf("%w: an entry of %s is not there", errIndex, c.id)
 		}
 		e.pos = c.pos
-		if err := a.entries.Put(key, e.encode()); err != nil {
+		if err := a.entries.Put(key, e.encode(key)); err != nil {
 			return err
 		}
 	}
-	return a.ids.Put(c.id[:], r.encode())
+	return a.ids.Put(c.id[:], r.encode(c.id))
 }
 
 // refs is a value of bucketIDs: where a message's entries are.
@@ -164,10 +173,11 @@ type refs struct {
 	drops []store.MaildropID // those that still have the message
 }
 
-const refsHead = 4*8 + 2
+// refsHead is their length without the maildrops: four words, flags, and the checksum in front.
+const refsHead = 4 + 4*8 + 2
 
-func (r *refs) encode() []byte {
-	b := make([]byte, 0, refsHead+8*len(r.drops))
+func (r *refs) encode(id store.ID) []byte {
+	b := make([]byte, 4, refsHead+8*len(r.drops))
 	for _, v := range []uint64{r.seq, r.pos.Segment, uint64(r.pos.Offset), uint64(r.size)} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
@@ -175,16 +185,16 @@ func (r *refs) encode() []byte {
 	for _, drop := range r.drops {
 		b = binary.BigEndian.AppendUint64(b, uint64(drop))
 	}
-	return b
+	return sealValue(id[:], b)
 }
 
-func (r *refs) decode(b []byte) bool {
-	if len(b) < refsHead || (len(b)-refsHead)%8 != 0 {
+func (r *refs) decode(id store.ID, b []byte) bool {
+	if len(b) < refsHead || (len(b)-refsHead)%8 != 0 || !soundValue(id[:], b) {
 		return false
 	}
-	word := func(i int) uint64 { return binary.BigEndian.Uint64(b[8*i:]) }
+	word := func(i int) uint64 { return binary.BigEndian.Uint64(b[4+8*i:]) }
 	r.seq, r.pos, r.size = word(0), seglog.Pos{Segment: word(1), Offset: int64(word(2))}, int64(word(3))
-	r.flags = binary.BigEndian.Uint16(b[4*8:])
+	r.flags = binary.BigEndian.Uint16(b[4+4*8:])
 	for b = b[refsHead:]; len(b) > 0; b = b[8:] {
 		r.drops = append(r.drops, store.MaildropID(binary.BigEndian.Uint64(b)))
 	}
@@ -228,12 +238,12 @@ func (a *applier) deletion(c *change) error {
 // unref takes drop off the list of those that have the message.
 func (a *applier) unref(id store.ID, drop store.MaildropID) error {
 	var r refs
-	if !r.decode(a.ids.Get(id[:])) {
+	if !r.decode(id, a.ids.Get(id[:])) {
 		return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
 	}
 	r.drops = slices.DeleteFunc(r.drops, func(d store.MaildropID) bool { return d == drop })
 	if len(r.drops) > 0 {
-		return a.ids.Put(id[:], r.encode())
+		return a.ids.Put(id[:], r.encode(id))
 	}
 	u, err := a.use(r.pos.Segment)
 	if err != nil {

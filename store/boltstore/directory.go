@@ -22,13 +22,14 @@ type directory struct {
 
 	domains map[string]bool // every domain that one of them names
 	drops   map[store.MaildropID]bool
-	oldest  string // address of the account that was made first
+	closed  map[store.MaildropID]bool // those of disabled accounts
+	oldest  string                    // address of the account that was made first
 }
 
 func newDirectory() *directory {
 	return &directory{
 		accounts: map[string]*account{}, aliases: map[string][]string{}, domainAliases: map[string]string{},
-		catchAlls: map[string]string{}, domains: map[string]bool{}, drops: map[store.MaildropID]bool{},
+		catchAlls: map[string]string{}, domains: map[string]bool{}, drops: map[store.MaildropID]bool{}, closed: map[store.MaildropID]bool{},
 	}
 }
 
@@ -37,6 +38,7 @@ func (d *directory) complete() {
 	for address, acc := range d.accounts {
 		d.domains[domainOf(address)] = true
 		d.drops[acc.Maildrop] = true
+		d.closed[acc.Maildrop] = acc.Disabled
 		if d.oldest == "" || acc.Maildrop < d.accounts[d.oldest].Maildrop {
 			d.oldest = address
 		}
@@ -51,6 +53,9 @@ func (d *directory) complete() {
 		d.domains[domain] = true
 	}
 }
+
+// mayOpen tells whether an account that is not disabled has this maildrop.
+func (d *directory) mayOpen(drop store.MaildropID) bool { return d.drops[drop] && !d.closed[drop] }
 
 func domainOf(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
 

@@ -25,6 +25,8 @@
 //	kind 4, move      made by reclaim. Head: sequence number and segment of the original, then as kind 1, for those who
 //	                  still have the message; flags and body as kind 1.
 //	kind 5, tombstone made by reclaim. As kind 2: carries deletions forward while a copy of what they delete may exist.
+//	kind 6, loss      made by a repair. Head: entries and octets that are gone without having been deleted, both signed
+//	                  varints.
 //
 // What RETR sends is a recipient's own lines, the trace lines and the body.
 //
@@ -34,8 +36,8 @@
 //
 //	meta       format: version (1), id of the store (16)
 //	           state: position in the log, totals up to it, the largest id; little endian
-//	entries    maildrop (8) | sequence number (8) -> id (16), flags (1), segment, offset, octets, foreign UIDL (the rest)
-//	ids        id (16) -> sequence number, segment, offset, size of the record (8 each), flags (2), maildrops that still
+//	entries    maildrop (8) | sequence number (8) -> CRC-32C of key and rest (4), id (16), flags (1), segment, offset, octets, foreign UIDL (the rest)
+//	ids        id (16) -> CRC-32C of key and rest (4), sequence number, segment, offset, size of the record (8 each), flags (2), maildrops that still
 //	           have it (8 each)
 //	maildrops  maildrop (8) -> messages, octets
 //	segments   segment (8) -> octets of records whose message somebody has, octets of records that delete, smallest and

@@ -20,6 +20,7 @@ type draft struct {
 	pieces    [][]byte
 	size      int64  // of pieces
 	spool     *spool // takes the body in place of pieces
+	failed    error  // of a Write
 	discarded bool
 	committed bool
 	outcome   error
@@ -51,6 +52,16 @@ func (d *draft) Write(p []byte) (int, error) {
 	defer d.mu.Unlock()
 	if d.discarded || d.committed {
 		return 0, errDiscarded
+	}
+	n, err := d.take(p)
+	d.failed = err
+	return n, err
+}
+
+// take is Write with the lock held.
+func (d *draft) take(p []byte) (int, error) {
+	if d.failed != nil {
+		return 0, d.failed
 	}
 	if d.spool == nil {
 		if d.size+int64(len(p)) <= maxInMemory && d.hold(p) {
@@ -125,6 +136,8 @@ func (d *draft) Commit(ctx context.Context, f store.Final) error {
 		return d.outcome
 	case d.discarded:
 		return errDiscarded
+	case d.failed != nil: // there would be a hole
+		return d.failed
 	}
 	f, err := distinct(f)
 	if err != nil {
@@ -132,8 +145,9 @@ func (d *draft) Commit(ctx context.Context, f store.Final) error {
 	}
 	d.committed = true
 	d.outcome = d.s.deliver(ctx, d, f)
-	if d.outcome == nil {
-		d.spool = nil // the message's own from now on
+	if d.outcome == nil || errors.Is(d.outcome, seglog.ErrBroken) {
+		// The message's own from now on; or nobody knows, before the log is opened again, whether a record names it.
+		d.spool = nil
 	}
 	d.drop()
 	return d.outcome

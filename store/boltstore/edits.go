@@ -10,6 +10,7 @@ import (
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/secret"
+	"example.org/letterbox/store/seglog"
 )
 
 // Directory implements store.Admin.
@@ -226,6 +227,7 @@ func (s *Store) waiting(drop store.MaildropID) (entries []entry, err error) {
 // discardMail deletes the mail of removed accounts, after every edit was found to be possible and before any is durable: a
 // crash between leaves an account without the mail that its operator threw away, and never mail without an account.
 func (e *editor) discardMail() error {
+	var records []*seglog.Record
 	for _, drop := range e.discard {
 		entries, err := e.s.waiting(drop)
 		if err != nil {
@@ -237,9 +239,12 @@ func (e *editor) discardMail() error {
 			seqs[i] = en.seq
 			freed += en.octets
 		}
-		if err := e.s.delete(e.ctx, kindRemoval, drop, freed, seqs); err != nil {
-			return err
-		}
+		records = append(records, e.s.deletion(kindRemoval, drop, freed, seqs))
+	}
+	e.s.moving.RLock()
+	defer e.s.moving.RUnlock()
+	if err := e.s.log.AppendAll(records); err != nil {
+		return fmt.Errorf("%w; the mail of some of these accounts may be deleted already, none of them is removed", storeError(err))
 	}
 	return nil
 }

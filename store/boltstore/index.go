@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -33,6 +35,17 @@ var (
 	keyState  = []byte("state")
 )
 
+func indexBuckets() [][]byte {
+	return [][]byte{bucketMeta, bucketEntries, bucketIDs, bucketDrops, bucketSegments}
+}
+
+// damagedPage, deferred, makes an error of what bbolt does where a page is damaged.
+func damagedPage(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: a page is damaged: %v", errIndex, p)
+	}
+}
+
 // openTimeout is how long bbolt waits for its own lock; the folder's lock was taken before, so nobody should hold it.
 const openTimeout = 5 * time.Second
 
@@ -44,8 +57,22 @@ type index struct {
 	db  *bbolt.DB
 	has func(segment uint64) bool // set once the log is open, before anything is applied
 
-	before func() error // called before each apply, which it may fail
-	after  func(*index) // for tests: sees what apply made durable
+	failed atomic.Pointer[error] // of a transaction: what the file holds is not known from then on
+	before func() error          // called before each apply, which it may fail
+	after  func(*index)          // for tests: sees what apply made durable
+}
+
+// update runs a synced transaction. After one that failed there is no other: the failed one may be visible although it never
+// reached the disk.
+func (ix *index) update(f func(tx *bbolt.Tx) error) error {
+	if err := ix.failed.Load(); err != nil {
+		return *err
+	}
+	err := ix.db.Update(f)
+	if err != nil {
+		ix.failed.CompareAndSwap(nil, &err)
+	}
+	return err
 }
 
 // state is what the index says of itself: up to where of the log it reaches, and what it counted.
@@ -79,11 +106,17 @@ func openBolt(path string) (*bbolt.DB, error) {
 }
 
 func (ix *index) load(storeID [16]byte) (st state, err error) {
+	defer damagedPage(&err)
 	wanted := append([]byte{indexFormat}, storeID[:]...)
 	err = ix.db.Update(func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return ix.create(tx, wanted)
+		}
+		for _, name := range indexBuckets() {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: it has no %s", errIndex, name)
+			}
 		}
 		if !bytes.Equal(meta.Get(keyFormat), wanted) {
 			return fmt.Errorf("%w: it has another format, or belongs to another store", errIndex)
@@ -97,7 +130,7 @@ func (ix *index) load(storeID [16]byte) (st state, err error) {
 }
 
 func (ix *index) create(tx *bbolt.Tx, format []byte) error {
-	for _, name := range [][]byte{bucketMeta, bucketEntries, bucketIDs, bucketDrops, bucketSegments} {
+	for _, name := range indexBuckets() {
 		b, err := tx.CreateBucketIfNotExists(name)
 		if err != nil {
 			return err
@@ -159,37 +192,57 @@ type entry struct {
 	foreign string
 }
 
-// encode writes id, flags, segment, offset, octets and the foreign UIDL, which takes what is left.
-func (e *entry) encode() []byte {
-	b := make([]byte, 0, 48+len(e.foreign))
+// sealValue puts the checksum of key and value into the first four octets of the value: bbolt has none for its pages.
+func sealValue(key, value []byte) []byte {
+	binary.BigEndian.PutUint32(value, crc32.Update(crc32.Checksum(key, castagnoli()), castagnoli(), value[4:]))
+	return value
+}
+
+// soundValue tells whether a value is what sealValue returned for this key.
+func soundValue(key, value []byte) bool {
+	return len(value) >= 4 &&
+		binary.BigEndian.Uint32(value) == crc32.Update(crc32.Checksum(key, castagnoli()), castagnoli(), value[4:])
+}
+
+// encode writes a checksum, flags, segment, offset, octets and the foreign UIDL, which takes what is left.
+func (e *entry) encode(key []byte) []byte {
+	b := make([]byte, 4, 52+len(e.foreign))
 	b = append(b, e.id[:]...)
 	b = append(b, 0) // flags: none yet
 	b = binary.AppendUvarint(b, e.pos.Segment)
 	b = binary.AppendUvarint(b, uint64(e.pos.Offset))
 	b = binary.AppendUvarint(b, uint64(e.octets))
-	return append(b, e.foreign...)
+	return sealValue(key, append(b, e.foreign...))
 }
 
 func (e *entry) decode(key, value []byte) bool {
-	r := headReader{b: value}
+	if len(key) != 16 || !soundValue(key, value) {
+		return false
+	}
+	r := headReader{b: value[4:]}
 	copy(e.id[:], r.take(16))
 	r.take(1)
 	e.pos = seglog.Pos{Segment: r.uvarint(), Offset: int64(r.uvarint())}
 	e.octets = int64(r.uvarint())
 	e.foreign = string(r.b)
-	if len(key) != 16 || r.bad {
+	if r.bad {
 		return false
 	}
 	e.seq = binary.BigEndian.Uint64(key[8:])
 	return true
 }
 
+// maxPrealloc bounds what is believed of a maildrop's count before it is counted.
+const maxPrealloc = 1 << 20
+
 // list calls size with about how many entries a maildrop has, and each with every one of them, in the order of their
 // arrival. It is one transaction: neither does anything that takes long.
-func (ix *index) list(drop store.MaildropID, size func(n int64), each func(*entry)) error {
+func (ix *index) list(drop store.MaildropID, size func(n int64), each func(*entry)) (err error) {
+	defer damagedPage(&err)
 	return ix.db.View(func(tx *bbolt.Tx) error {
 		prefix := entryKey(drop, 0)[:8]
-		size(decodeCounts(tx.Bucket(bucketDrops).Get(prefix)).messages)
+		want := decodeCounts(tx.Bucket(bucketDrops).Get(prefix)).messages
+		size(min(max(want, 0), maxPrealloc))
 		c := tx.Bucket(bucketEntries).Cursor()
 		var e entry
 		for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
@@ -197,6 +250,10 @@ func (ix *index) list(drop store.MaildropID, size func(n int64), each func(*entr
 				return fmt.Errorf("%w: an entry of maildrop %d can't be read", errIndex, drop)
 			}
 			each(&e)
+			want--
+		}
+		if want != 0 {
+			return fmt.Errorf("%w: maildrop %d does not hold what it counts", errIndex, drop)
 		}
 		return nil
 	})
@@ -205,10 +262,24 @@ func (ix *index) list(drop store.MaildropID, size func(n int64), each func(*entr
 // refs returns where the entries of a message are; false when nobody has it.
 func (ix *index) refs(id store.ID) (r refs, ok bool, err error) {
 	err = ix.db.View(func(tx *bbolt.Tx) error {
-		ok = r.decode(tx.Bucket(bucketIDs).Get(id[:]))
+		value := tx.Bucket(bucketIDs).Get(id[:])
+		if ok = value != nil; ok && !r.decode(id, value) {
+			return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
+		}
 		return nil
 	})
 	return r, ok, err
+}
+
+// largestDrop returns the largest maildrop that has mail.
+func (ix *index) largestDrop() (drop store.MaildropID, err error) {
+	err = ix.db.View(func(tx *bbolt.Tx) error {
+		if k, _ := tx.Bucket(bucketDrops).Cursor().Last(); len(k) == 8 {
+			drop = store.MaildropID(binary.BigEndian.Uint64(k))
+		}
+		return nil
+	})
+	return drop, err
 }
 
 // alive tells whether some maildrop has the message.

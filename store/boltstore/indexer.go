@@ -83,11 +83,16 @@ func (x *indexer) add(changes []*change, after seglog.Mark) {
 func (s *state) pass(changes []*change, after seglog.Mark) {
 	for _, c := range changes {
 		s.totals.add(c)
-		if c.kind == kindMessage && string(c.id[:]) > string(s.lastID[:]) {
-			s.lastID = c.id
-		}
+		s.saw(c.id)
 	}
 	s.mark = after
+}
+
+// saw makes sure that no id up to id is minted again.
+func (s *state) saw(id store.ID) {
+	if string(id[:]) > string(s.lastID[:]) {
+		s.lastID = id
+	}
 }
 
 // touch counts the pending changes of each maildrop.

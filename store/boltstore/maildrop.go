@@ -26,6 +26,7 @@ type maildrop struct {
 	mu     sync.Mutex
 	closed bool
 	gone   bool // lost is closed
+	done   bool // messages were deleted: they are not counted a second time
 }
 
 // place is where a message stands, and the sequence number that names it for ever.
@@ -46,6 +47,9 @@ func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error)
 	}
 	if err := m.load(); err != nil {
 		m.Close() //nolint:errcheck // err says more
+		if isCorruptIndex(err) {
+			s.condemnIndex(err)
+		}
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return m, nil
@@ -97,6 +101,8 @@ func (s *Store) take(m *maildrop) error {
 		return store.ErrUnavailable
 	case s.inUse[m.drop] != nil:
 		return store.ErrInUse
+	case !s.accounts.directory().mayOpen(m.drop): // since the password was checked
+		return store.ErrCredential
 	}
 	s.inUse[m.drop] = m
 	return nil
@@ -136,9 +142,12 @@ func (m *maildrop) lose() {
 
 // Commit implements store.Maildrop.
 func (m *maildrop) Commit(ctx context.Context, deleted []int) error {
+	// An account that is removed with its mail is removed before or after.
+	m.s.admission.RLock()
+	defer m.s.admission.RUnlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed || m.gone {
+	if m.closed || m.gone || m.done || !m.s.accounts.directory().drops[m.drop] {
 		return store.ErrLost
 	}
 	if len(deleted) == 0 {
@@ -157,23 +166,31 @@ func (m *maildrop) Commit(ctx context.Context, deleted []int) error {
 	if len(slices.Compact(seqs)) != len(deleted) {
 		return errors.New("a message is named twice")
 	}
-	if err := m.s.delete(ctx, kindDeletion, m.drop, freed, seqs); err != nil {
+	if err := m.s.delete(ctx, m.drop, freed, seqs); err != nil {
 		return err
 	}
+	m.done = true
 	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
 	return nil
 }
 
-// delete appends one record that deletes entries of a maildrop.
-func (s *Store) delete(ctx context.Context, kind uint8, drop store.MaildropID, freed int64, seqs []uint64) error {
+// deletion makes a record that deletes entries of a maildrop.
+func (s *Store) deletion(kind uint8, drop store.MaildropID, freed int64, seqs []uint64) *seglog.Record {
 	id := s.ids.next()
-	c := &change{kind: kind, id: id, drop: drop, freed: freed, deleted: seqs}
-	record := func() *seglog.Record {
-		return &seglog.Record{Kind: kind, ID: id, Head: deletionHead(drop, freed, seqs), Tag: c}
+	return &seglog.Record{
+		Kind: kind, ID: id, Head: deletionHead(drop, freed, seqs),
+		Tag: &change{kind: kind, id: id, drop: drop, freed: freed, deleted: seqs},
 	}
-	err := s.append(ctx, record())
+}
+
+// delete makes a deletion durable.
+func (s *Store) delete(ctx context.Context, drop store.MaildropID, freed int64, seqs []uint64) error {
+	// Reclaim looks which messages are wanted and copies them in one: nothing is deleted between.
+	s.moving.RLock()
+	defer s.moving.RUnlock()
+	err := s.append(ctx, s.deletion(kindDeletion, drop, freed, seqs))
 	if errors.Is(err, store.ErrFull) && s.space.makeRoom(math.MaxInt64) {
-		err = s.append(ctx, record())
+		err = s.append(ctx, s.deletion(kindDeletion, drop, freed, seqs))
 	}
 	return err
 }

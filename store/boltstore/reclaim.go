@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,12 @@ const (
 // reclaimer gives the space of deleted mail back, in the background: it copies what is still needed of a segment to the
 // end of the log and drops the segment. The order of calls:
 //
-//	the copies, fdatasync; the index with the copies, synced; deletions that came meanwhile, again, fdatasync;
+//	for each batch, while no deletion is written: the index, synced; the copies of what it says is wanted, fdatasync;
 //	deletions that an older segment needs, fdatasync; the index up to here, synced; the list of dropped segments,
 //	fdatasync, rename, fsync of the folder; unlink, fsync of the folder
 type reclaimer struct {
+	damaged map[uint64]bool // segments that can't be read: left for verify to find
+
 	s    *Store
 	wake chan struct{}
 	ctx  context.Context
@@ -84,7 +87,14 @@ func (r *reclaimer) work() error {
 		if err != nil || victim == nil {
 			return err
 		}
-		if err := victim.reclaim(r.ctx); err != nil {
+		err = victim.reclaim(r.ctx)
+		if corrupt := (*seglog.Corrupt)(nil); errors.As(err, &corrupt) {
+			r.s.opt.Log.Error().AnErr("reason", err).Msg("a segment of the log is damaged and stays as it is: see letterbox verify")
+			if r.damaged == nil {
+				r.damaged = map[uint64]bool{}
+			}
+			r.damaged[victim.number] = true
+		} else if err != nil {
 			return err
 		}
 	}
@@ -96,23 +106,24 @@ type victim struct {
 	number uint64
 	older  []usage // of the segments in front of it
 
-	batch  []*seglog.Record
-	copied []copied
-	size   int64                         // of batch
-	tombs  map[store.MaildropID][]uint64 // deletions to be carried forward
+	batch []candidate
+	size  int64                         // of batch
+	tombs map[store.MaildropID][]uint64 // deletions to be carried forward
 }
 
-// copied is one message of a batch, with those who had it when it was copied.
-type copied struct {
-	id    store.ID
-	seq   uint64
-	drops []store.MaildropID
+// candidate is a message that was wanted when its record was read.
+type candidate struct {
+	h    seglog.Header
+	pos  seglog.Pos
+	view messageView
+	body []byte
 }
 
 // choose returns the oldest segment when nobody has mail in it, else the one with the smallest live share when the sealed
 // segments together are less than half alive, else nil.
 func (r *reclaimer) choose() (*victim, error) {
 	sealed, err := r.s.log.Sealed()
+	sealed = slices.DeleteFunc(sealed, func(i seglog.SegmentInfo) bool { return r.damaged[i.Number] })
 	if err != nil || len(sealed) == 0 {
 		return nil, err
 	}
@@ -144,8 +155,10 @@ func (r *reclaimer) choose() (*victim, error) {
 		return nil, nil
 	}
 	v := &victim{s: r.s, number: sealed[worst].Number, tombs: map[store.MaildropID][]uint64{}}
-	for _, seg := range sealed[:worst] {
-		v.older = append(v.older, all[seg.Number])
+	for number, u := range all {
+		if number < v.number && r.s.log.Has(number) {
+			v.older = append(v.older, u)
+		}
 	}
 	return v, nil
 }
@@ -178,7 +191,9 @@ func (v *victim) reclaim(ctx context.Context) error {
 		err = v.s.log.Drop(v.number)
 	}
 	if err == nil {
-		err = v.s.index.forget()
+		if err = v.s.index.forget(); err != nil {
+			v.s.condemnIndex(err)
+		}
 	}
 	return err
 }
@@ -201,7 +216,7 @@ func (v *victim) message(h *seglog.Header, pos seglog.Pos, head []byte) error {
 	if !alive || refs.pos != pos {
 		return nil // deleted, or moved by a reclaim that did not come to its end
 	}
-	m, err := messageOf(h.Kind, h.Flags, head)
+	m, err := messageOf(h.Kind, h.Flags, bytes.Clone(head))
 	if err != nil {
 		return err
 	}
@@ -209,8 +224,8 @@ func (v *victim) message(h *seglog.Header, pos seglog.Pos, head []byte) error {
 	if err != nil {
 		return err
 	}
-	v.add(h, refs, m.encode(h.Flags, refs.drops), body)
-	if v.size >= reclaimBatch {
+	v.batch = append(v.batch, candidate{h: *h, pos: pos, view: m, body: body})
+	if v.size += h.Size(); v.size >= reclaimBatch {
 		return v.flush()
 	}
 	return nil
@@ -233,47 +248,41 @@ func (v *victim) body(pos seglog.Pos, h *seglog.Header) ([]byte, error) {
 	return body, nil
 }
 
-func (v *victim) add(h *seglog.Header, r refs, head, body []byte) {
-	c := &change{kind: kindMove, flags: h.Flags, id: h.ID, seq: r.seq, from: v.number}
-	full := appendMoved(r.seq, v.number, head)
-	rec := &seglog.Record{Kind: kindMove, Flags: h.Flags, ID: h.ID, Head: full, Body: [][]byte{body}, Tag: c}
-	if m, err := parseMessageHead(head, h.Flags); err == nil {
-		c.octets = int64(len(m.trace)) + int64(len(body)) + m.body.size
-		for _, to := range m.recipients {
-			c.recipients = append(c.recipients, entryRef{to.drop, int64(len(to.prefix))})
-		}
-	}
-	v.batch = append(v.batch, rec)
-	v.copied = append(v.copied, copied{h.ID, r.seq, r.drops})
-	v.size += int64(len(full)+len(body)) + 80
-}
-
-// flush makes the batch durable. A message that was deleted between the look into the index and the copy is deleted
-// again, behind the copy: else a rebuild that finds the original gone would take the copy for the message.
+// flush makes the batch durable: those of it that are wanted still. No deletion is written meanwhile.
 func (v *victim) flush() error {
 	if len(v.batch) == 0 {
 		return nil
 	}
-	if err := v.s.log.AppendAll(v.batch); err != nil {
-		return err
-	}
+	v.s.moving.Lock()
+	defer v.s.moving.Unlock()
 	if err := v.s.indexer.settle(0); err != nil {
 		return err
 	}
-	again := map[store.MaildropID][]uint64{}
-	for _, c := range v.copied {
-		now, _, err := v.s.index.refs(c.id)
+	var records []*seglog.Record
+	for _, c := range v.batch {
+		refs, alive, err := v.s.index.refs(c.h.ID)
 		if err != nil {
 			return err
 		}
-		for _, drop := range c.drops {
-			if !slices.Contains(now.drops, drop) {
-				again[drop] = append(again[drop], c.seq)
-			}
+		if alive && refs.pos == c.pos {
+			records = append(records, c.record(refs, v.number))
 		}
 	}
-	v.batch, v.copied, v.size = nil, nil, 0
-	return v.bury(again)
+	v.batch, v.size = nil, 0
+	return v.s.log.AppendAll(records)
+}
+
+// record makes the copy, for those who still have the message.
+func (k *candidate) record(r refs, from uint64) *seglog.Record {
+	c := &change{kind: kindMove, flags: k.h.Flags, id: k.h.ID, seq: r.seq, from: from}
+	c.octets = int64(len(k.view.trace)) + int64(len(k.body)) + k.view.body.size
+	for _, to := range k.view.recipients {
+		if slices.Contains(r.drops, to.drop) {
+			c.recipients = append(c.recipients, entryRef{to.drop, int64(len(to.prefix))})
+		}
+	}
+	head := appendMoved(r.seq, from, k.view.encode(k.h.Flags, r.drops))
+	return &seglog.Record{Kind: kindMove, Flags: k.h.Flags, ID: k.h.ID, Head: head, Body: [][]byte{k.body}, Tag: c}
 }
 
 // bury writes deletions once more.
@@ -282,11 +291,7 @@ func (v *victim) bury(deleted map[store.MaildropID][]uint64) error {
 	for drop, seqs := range deleted {
 		slices.Sort(seqs)
 		seqs = slices.Compact(seqs)
-		id := v.s.ids.next()
-		records = append(records, &seglog.Record{
-			Kind: kindTombstone, ID: id, Head: deletionHead(drop, 0, seqs),
-			Tag: &change{kind: kindTombstone, id: id, drop: drop, deleted: seqs},
-		})
+		records = append(records, v.s.deletion(kindTombstone, drop, 0, seqs))
 	}
 	if err := v.s.log.AppendAll(records); err != nil {
 		return fmt.Errorf("carrying deletions forward: %w", err)

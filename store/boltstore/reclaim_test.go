@@ -199,7 +199,7 @@ func TestDeletionOutlivesSegment(t *testing.T) {
 	}
 }
 
-// TestConcurrent lets deliveries, drains and reclaim run side by side; with LETTERBOX_LONG for a minute.
+// TestConcurrent lets deliveries, drains, reclaim and verify run side by side; with LETTERBOX_LONG for a minute.
 func TestConcurrent(t *testing.T) {
 	run := 2 * time.Second
 	if os.Getenv("LETTERBOX_LONG") != "" {
@@ -253,6 +253,13 @@ func TestConcurrent(t *testing.T) {
 	wg.Go(func() {
 		for ctx.Err() == nil && !t.Failed() {
 			drain(5)
+		}
+	})
+	wg.Go(func() {
+		for ctx.Err() == nil && !t.Failed() {
+			if found := ts.verify(); len(found) > 0 {
+				t.Errorf("verify: %v", found)
+			}
 		}
 	})
 	wg.Wait()

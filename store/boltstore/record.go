@@ -19,6 +19,8 @@ const (
 	// Made by reclaim, and counted nowhere, since they repeat what was counted.
 	kindMove      = 4 // head: sequence number and segment of the original, then as kindMessage; counts while its id lives
 	kindTombstone = 5 // head: deletionHead; carries deletions forward while a copy of what they delete may exist
+
+	kindLoss = 6 // head: signed varints: entries and octets that a repair found missing
 )
 
 // change is what one record of the log does to the index. It is made when the record is written, and again from the
@@ -37,7 +39,8 @@ type change struct {
 
 	drop    store.MaildropID // kindDeletion, kindRemoval, kindTombstone
 	deleted []uint64         // sequence numbers, ascending
-	freed   int64            // octets of the deleted entries
+	freed   int64            // octets of the deleted entries, or of the lost
+	lost    int64            // kindLoss: entries
 }
 
 // entryRef is one recipient of a message.
@@ -234,6 +237,8 @@ func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
 		err = c.readMessage(h, head)
 	case kindDeletion, kindRemoval, kindTombstone:
 		err = c.readDeletion(head)
+	case kindLoss:
+		err = c.readLoss(head)
 	default:
 		err = fmt.Errorf("record of the unknown kind %d: start the version that wrote it", h.Kind)
 	}
@@ -251,6 +256,18 @@ func (c *change) readMessage(h *seglog.Header, head []byte) error {
 	c.octets = int64(len(m.trace)) + int64(h.BodyLen) + m.body.size
 	for _, r := range m.recipients {
 		c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix))})
+	}
+	return nil
+}
+
+func (c *change) readLoss(head []byte) error {
+	var n, m int
+	c.lost, n = binary.Varint(head)
+	if n <= 0 {
+		return errHead
+	}
+	if c.freed, m = binary.Varint(head[n:]); m <= 0 {
+		return errHead
 	}
 	return nil
 }

@@ -71,16 +71,23 @@ func (s *space) look() {
 	s.free, s.asked = free, time.Now()
 }
 
-// restore makes the ballast when it is not there and there is plenty of room.
+// restore makes the ballast when it is not there and there is plenty of room. Only one goroutine calls it.
 func (s *space) restore() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.asked = time.Time{}
-	if s.look(); s.ballast || s.free <= 2*(s.reserve+s.size) {
+	s.look()
+	wanted := !s.ballast && s.free > 2*(s.reserve+s.size)
+	s.mu.Unlock()
+	if !wanted {
 		return
 	}
-	s.ballast = s.put() == nil
-	s.asked = time.Time{}
+	err := s.put()
+	if err != nil {
+		s.fs.Remove(s.name()) //nolint:errcheck // makeRoom tries again
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ballast, s.asked = err == nil, time.Time{}
 }
 
 // put writes the ballast: octets that no file system can leave out.
@@ -126,10 +133,14 @@ func (s *space) tight(octets int64) bool {
 func (s *space) makeRoom(room int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if free, _, err := s.fs.Space(s.dir); err != nil || free >= room || !s.ballast {
+	if free, _, err := s.fs.Space(s.dir); err != nil || free >= room {
 		return false
 	}
-	if err := s.fs.Remove(s.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := s.fs.Remove(s.name()) // also one that was never finished
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if err != nil {
 		s.log.Error().AnErr("reason", err).Msg("the disk is full, and the ballast could not be given up")
 		return false
 	}

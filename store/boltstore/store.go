@@ -95,6 +95,10 @@ type Store struct {
 	// message is committed to a maildrop that is gone.
 	admission sync.RWMutex
 
+	// moving is held for reading while a deletion is written, and for writing while reclaim looks who still has messages
+	// and copies them: so every copy stands in front of the deletions of its message.
+	moving sync.RWMutex
+
 	mu    sync.Mutex
 	inUse map[store.MaildropID]*maildrop
 	shut  bool
@@ -122,6 +126,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if s.accounts, err = openAccounts(filepath.Join(dir, "accounts.db"), s.id.storeID(), o.Now); err != nil {
+		return nil, err
+	}
+	if err := o.FS.SyncDir(dir); err != nil { // accounts.db may be new
 		return nil, err
 	}
 	if err := s.openMail(); err != nil {
@@ -159,69 +166,122 @@ func (s *Store) openFolder() (err error) {
 			return err
 		}
 	}
+	if err := s.checkAccounts(); err != nil {
+		return err
+	}
 	return s.opt.FS.SyncDir(s.dir)
+}
+
+// checkAccounts refuses a folder that holds mail and not the file that says whose it is: new accounts would get the mail of
+// others.
+func (s *Store) checkAccounts() error {
+	_, err := os.Stat(filepath.Join(s.dir, "accounts.db"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	segments, err := s.opt.FS.ReadDir(filepath.Join(s.dir, "log"))
+	if err == nil && len(segments) > 0 {
+		err = fmt.Errorf("%s holds mail but no accounts.db, so nobody can say whose it is: restore that file", s.dir)
+	}
+	return err
 }
 
 // openMail opens the index, rebuilding it where that is in doubt, and replays the log behind it.
 func (s *Store) openMail() error {
-	if _, err := os.Stat(s.condemnedName()); err == nil {
+	// A disk that was full when the store was last open is full still, and opening writes.
+	s.space.makeRoom(indexRoom)
+	if _, err := os.Stat(s.condemnedName()); !errors.Is(err, fs.ErrNotExist) {
 		s.opt.Log.Warn().Msg("the index could not be written when it was last open: rebuilding it from the log")
 		if err := s.dropIndex(); err != nil {
 			return err
 		}
 	}
-	at, err := s.loadIndex()
+	at, err := s.replay()
+	if err != nil && (isCorruptIndex(err) || errors.Is(err, seglog.ErrStale)) {
+		s.opt.Log.Warn().AnErr("reason", err).Msg("rebuilding the index from the log")
+		if err := errors.Join(s.closeIndex(), s.dropIndex()); err != nil {
+			return err
+		}
+		at, err = s.replay()
+	}
 	if err != nil {
 		return err
 	}
-	replayed := replayer{index: s.index, state: at}
-	opt := seglog.Options{
-		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: flagExternal, SegmentBytes: s.opt.SegmentBytes, Durable: s.durable,
-		Began:  func(l *seglog.Log) { s.index.has = l.Has },
-		Enter:  func(t seglog.Totals) { replayed.state.totals = totalsOf(t) },
-		Totals: func() seglog.Totals { return s.totals(&replayed) },
-	}
-	if s.log, err = seglog.Open(filepath.Join(s.dir, "log"), at.mark, opt, replayed.apply); err != nil {
+	s.ids.saw(at.lastID)
+	if err := s.settleFolder(); err != nil {
 		return err
 	}
-	if err := replayed.flush(); err != nil {
-		return err
-	}
-	s.ids.saw(replayed.state.lastID)
-	if err := s.bodies.sweep(s.index.alive); err != nil {
-		return err
-	}
-	if err := s.index.forget(); err != nil {
-		return err
-	}
-	s.indexer = newIndexer(s.index, replayed.state, s.condemnIndex, s.removeBodies)
+	s.indexer = newIndexer(s.index, at, s.condemnIndex, s.removeBodies)
 	s.reclaimer = newReclaimer(s)
 	s.indexer.wakeUp = s.reclaimer.signal
 	s.index.before, s.index.after = s.beforeApply, s.opt.afterApply
 	return nil
 }
 
-func (s *Store) loadIndex() (at state, err error) {
-	path := filepath.Join(s.dir, "index.db")
-	s.index, at, err = openIndex(path, s.id.storeID())
-	if err == nil || !isCorruptIndex(err) {
+// replay opens index and log and applies what the index lacks.
+func (s *Store) replay() (_ state, err error) {
+	var at state
+	if s.index, at, err = openIndex(filepath.Join(s.dir, "index.db"), s.id.storeID()); err != nil {
 		return at, err
 	}
-	s.opt.Log.Warn().AnErr("reason", err).Msg("rebuilding the index from the log")
-	if err := s.dropIndex(); err != nil {
+	replayed := replayer{index: s.index, state: at}
+	opt := seglog.Options{
+		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: flagExternal, SegmentBytes: s.opt.SegmentBytes,
+		Durable: s.durable,
+		Began:   func(l *seglog.Log) { s.index.has = l.Has },
+		Enter: func(t seglog.Totals, lastID [16]byte) {
+			replayed.state.totals = totalsOf(t)
+			replayed.state.saw(lastID)
+		},
+		Totals: func() seglog.Totals {
+			at := s.atEnd(&replayed)
+			return at.totals.wire()
+		},
+		Note: func() [16]byte { return s.atEnd(&replayed).lastID },
+	}
+	log, err := seglog.Open(filepath.Join(s.dir, "log"), at.mark, opt, replayed.apply)
+	if err != nil {
 		return at, err
 	}
-	s.index, at, err = openIndex(path, s.id.storeID())
-	return at, err
+	if err := replayed.flush(); err != nil {
+		log.Close() //nolint:errcheck // err says more
+		return at, err
+	}
+	s.log = log
+	return replayed.state, nil
 }
 
-// totals are those of the log's end: of the indexer, or of the replay while there is no indexer yet.
-func (s *Store) totals(r *replayer) seglog.Totals {
+// settleFolder brings what is not the log's in line with it.
+func (s *Store) settleFolder() error {
+	if err := s.bodies.sweep(s.index.alive); err != nil {
+		return err
+	}
+	if err := s.index.forget(); err != nil {
+		return err
+	}
+	largest, err := s.index.largestDrop()
+	if err != nil {
+		return err
+	}
+	return s.accounts.reserve(largest)
+}
+
+func (s *Store) closeIndex() error {
+	if s.index == nil {
+		return nil
+	}
+	ix := s.index
+	s.index = nil
+	return ix.db.Close()
+}
+
+// atEnd is the state behind the log's end: the indexer's, or that of the replay while there is no indexer yet.
+func (s *Store) atEnd(r *replayer) state {
 	if s.indexer == nil {
-		return r.state.totals.wire()
+		return r.state
 	}
 	st, _ := s.indexer.snapshot()
-	return st.totals.wire()
+	return st
 }
 
 // replayer applies what Open replays, in batches: a rebuild of any size takes the memory of one.
@@ -277,6 +337,9 @@ func (s *Store) beforeApply() error {
 func (s *Store) condemnIndex(cause error) {
 	s.indexErr.CompareAndSwap(nil, &cause)
 	err := writeFile(s.opt.FS, s.condemnedName(), []byte("rebuild index.db from the log\n"))
+	if err != nil { // for want of space, perhaps: then the index itself goes, which needs none; who has it open goes on
+		err = errors.Join(s.opt.FS.Remove(filepath.Join(s.dir, "index.db")), s.opt.FS.SyncDir(s.dir))
+	}
 	s.opt.Log.Error().AnErr("reason", cause).AnErr("mark", err).Msg("the index can't be written: restart letterbox, which rebuilds it")
 }
 
@@ -347,9 +410,7 @@ func (s *Store) release() error {
 			errs = append(errs, err)
 		}
 	}
-	if s.index != nil {
-		errs = append(errs, s.index.db.Close())
-	}
+	errs = append(errs, s.closeIndex())
 	if s.accounts != nil {
 		errs = append(errs, s.accounts.db.Close())
 	}

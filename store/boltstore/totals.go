@@ -7,19 +7,20 @@ import "example.org/letterbox/store/seglog"
 type totals struct {
 	delivered, imported, restored, deleted, expired, removed uint64
 	octets                                                   int64 // present now
+	lost                                                     int64 // what a repair could not save; negative: was found
 }
 
 func (t *totals) present() int64 {
-	return int64(t.delivered + t.imported + t.restored - t.deleted - t.expired - t.removed)
+	return int64(t.delivered+t.imported+t.restored-t.deleted-t.expired-t.removed) - t.lost
 }
 
 // wire is the form in which the log keeps totals in its segment headers.
 func (t *totals) wire() seglog.Totals {
-	return seglog.Totals{t.delivered, t.imported, t.restored, t.deleted, t.expired, t.removed, uint64(t.octets)}
+	return seglog.Totals{t.delivered, t.imported, t.restored, t.deleted, t.expired, t.removed, uint64(t.octets), uint64(t.lost)}
 }
 
 func totalsOf(w seglog.Totals) totals {
-	return totals{w[0], w[1], w[2], w[3], w[4], w[5], int64(w[6])}
+	return totals{w[0], w[1], w[2], w[3], w[4], w[5], int64(w[6]), int64(w[7])}
 }
 
 // add counts one record.
@@ -35,6 +36,9 @@ func (t *totals) add(c *change) {
 		t.octets -= c.freed
 	case kindRemoval:
 		t.removed += uint64(len(c.deleted))
+		t.octets -= c.freed
+	case kindLoss:
+		t.lost += c.lost
 		t.octets -= c.freed
 	}
 }

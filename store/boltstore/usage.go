@@ -1,7 +1,9 @@
 package boltstore
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/bbolt"
@@ -83,15 +85,18 @@ func (ix *index) usage() (map[uint64]usage, error) {
 
 // forget drops what is known of segments that the log does not have.
 func (ix *index) forget() error {
-	return ix.db.Update(func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketSegments).Cursor()
-		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+	return ix.update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketSegments)
+		var gone [][]byte
+		err := b.ForEach(func(k, _ []byte) error {
 			if !ix.has(binary.BigEndian.Uint64(k)) {
-				if err := c.Delete(); err != nil {
-					return err
-				}
+				gone = append(gone, bytes.Clone(k))
 			}
+			return nil
+		})
+		for _, k := range gone {
+			err = errors.Join(err, b.Delete(k))
 		}
-		return nil
+		return err
 	})
 }

@@ -254,7 +254,7 @@ func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
 		counted.messages++
 		counted.octets += e.octets
 		var r refs
-		if !r.decode(tx.Bucket(bucketIDs).Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
+		if !r.decode(e.id, tx.Bucket(bucketIDs).Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
 			v.found(e.id, "maildrop %d has an entry of message %s, which does not know of it", drop, e.id)
 		}
 	}
@@ -267,6 +267,17 @@ func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
 // Repair rebuilds the index in dir from the log, leaving out of the log what can't be read, and tells found of each loss.
 // No other process may hold the folder. The store opens afterwards, unless the files that hold no mail are damaged.
 func Repair(dir string, found func(store.Finding)) error {
+	if err := repairLog(dir, found); err != nil {
+		return err
+	}
+	s, err := Open(dir, Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.countLoss(), s.Close())
+}
+
+func repairLog(dir string, found func(store.Finding)) error {
 	if _, err := os.Stat(filepath.Join(dir, identityFile)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrNoStore, dir)
 	}
@@ -274,7 +285,7 @@ func Repair(dir string, found func(store.Finding)) error {
 	if err != nil {
 		return err
 	}
-	defer lock.release() //nolint:errcheck // the process ends
+	defer lock.release() //nolint:errcheck // nothing was written to it
 	id, err := loadIdentity(dir)
 	if err != nil {
 		return err
@@ -294,4 +305,24 @@ func Repair(dir string, found func(store.Finding)) error {
 		return err
 	}
 	return vfs.OS{}.SyncDir(dir)
+}
+
+// countLoss makes the counters agree with what is there, by a record that says how much was lost.
+func (s *Store) countLoss() error {
+	all, err := s.index.counts()
+	if err != nil {
+		return err
+	}
+	var here counts
+	for _, n := range all {
+		here.messages += n.messages
+		here.octets += n.octets
+	}
+	st, _ := s.indexer.snapshot()
+	c := &change{kind: kindLoss, id: s.ids.next(), lost: st.totals.present() - here.messages, freed: st.totals.octets - here.octets}
+	if c.lost == 0 && c.freed == 0 {
+		return nil
+	}
+	head := binary.AppendVarint(binary.AppendVarint(nil, c.lost), c.freed)
+	return s.append(context.Background(), &seglog.Record{Kind: kindLoss, ID: c.id, Head: head, Tag: c})
 }

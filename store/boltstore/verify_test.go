@@ -70,9 +70,9 @@ func TestVerify(t *testing.T) {
 		"place wrong": func(tx *bbolt.Tx) error {
 			k, v := tx.Bucket(bucketIDs).Cursor().First()
 			var r refs
-			r.decode(v)
+			r.decode(store.ID(k), v)
 			r.pos.Offset++
-			return tx.Bucket(bucketIDs).Put(bytes.Clone(k), r.encode())
+			return tx.Bucket(bucketIDs).Put(bytes.Clone(k), r.encode(store.ID(k)))
 		},
 		"count wrong": func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketDrops).Put(entryKey(ts.drop, 0)[:8], counts{1, 1}.encode())

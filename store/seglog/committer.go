@@ -124,7 +124,7 @@ func (l *Log) fail(cause error) error {
 
 // roll begins a new segment. All records of the old one are durable, since groups are.
 func (l *Log) roll() error {
-	h := segHeader{store: l.opt.Store, number: l.end.Segment + 1, firstSeq: l.end.Seq + 1, totals: l.opt.Totals(), prev: l.end, born: segmentHeader}
+	h := segHeader{store: l.opt.Store, number: l.end.Segment + 1, firstSeq: l.end.Seq + 1, totals: l.opt.Totals(), note: l.opt.Note(), prev: l.end, born: segmentHeader}
 	seg, err := l.create(h, nil)
 	if err != nil {
 		return err

@@ -19,7 +19,8 @@
 //	128     4     chain of the segment before at that length
 //	132     4     zero
 //	136     8     length that the segment had when it got its name: so far it was durable then
-//	144     32    zero
+//	144     16    the caller's
+//	160     16    zero
 //	176     16    seal of the first 176 octets
 //
 // # Record: header of 80 octets, head, body

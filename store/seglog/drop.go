@@ -22,6 +22,9 @@ func (r ranges) has(n uint64) bool {
 	return slices.ContainsFunc(r, func(s [2]uint64) bool { return s[0] <= n && n <= s[1] })
 }
 
+// beyond tells whether n or a larger number is in the set.
+func (r ranges) beyond(n uint64) bool { return len(r) > 0 && r[len(r)-1][1] >= n }
+
 // with returns the set with n in it.
 func (r ranges) with(n uint64) ranges {
 	if r.has(n) {

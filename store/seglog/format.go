@@ -166,8 +166,9 @@ type segHeader struct {
 	number   uint64
 	firstSeq uint64
 	totals   Totals
-	prev     Mark  // its Pos is where the segment before ends; Seq is not kept
-	born     int64 // up to here it was durable when it got its name
+	prev     Mark     // its Pos is where the segment before ends; Seq is not kept
+	born     int64    // up to here it was durable when it got its name
+	note     [16]byte // the caller's
 }
 
 func (h *segHeader) encode(s *sealer) []byte {
@@ -186,6 +187,7 @@ func (h *segHeader) encode(s *sealer) []byte {
 	le.PutUint64(buf[120:], uint64(h.prev.Offset))
 	le.PutUint32(buf[128:], h.prev.Chain)
 	le.PutUint64(buf[136:], uint64(h.born))
+	copy(buf[144:160], h.note[:])
 	copy(buf[176:], s.seal(buf[:176]))
 	return buf
 }
@@ -211,6 +213,7 @@ func (h *segHeader) parse(buf []byte, s *sealer) error {
 		h.totals[i] = le.Uint64(buf[48+8*i:])
 	}
 	h.born = int64(le.Uint64(buf[136:]))
+	copy(h.note[:], buf[144:160])
 	h.prev = Mark{Pos: Pos{le.Uint64(buf[112:]), int64(le.Uint64(buf[120:]))}, Chain: le.Uint32(buf[128:])}
 	return nil
 }

@@ -34,11 +34,13 @@ type Options struct {
 	Durable func(group []*Record, after Mark)
 	// Totals are written into the header of a new segment.
 	Totals func() Totals
+	// Note is written there too.
+	Note func() [16]byte
 	// Began is told of the log as soon as it knows its segments, before anything is replayed. Only Has may be called then.
 	Began func(*Log)
-	// Enter is told, while Open replays a segment from its beginning, of the totals in its header. They stand for all
-	// that happened before, also in segments that were dropped.
-	Enter func(Totals)
+	// Enter is told, while Open replays a segment from its beginning, of the totals and the note in its header. The totals
+	// stand for all that happened before, also in segments that were dropped.
+	Enter func(Totals, [16]byte)
 }
 
 func (o *Options) defaults() {
@@ -55,7 +57,10 @@ func (o *Options) defaults() {
 		o.Began = func(*Log) {}
 	}
 	if o.Enter == nil {
-		o.Enter = func(Totals) {}
+		o.Enter = func(Totals, [16]byte) {}
+	}
+	if o.Note == nil {
+		o.Note = func() [16]byte { return [16]byte{} }
 	}
 	if o.Totals == nil {
 		o.Totals = func() Totals { return Totals{} }
@@ -81,6 +86,8 @@ type Record struct {
 // Errors of a log.
 var (
 	ErrClosed = errors.New("log is closed")
+	// ErrStale means that the mark is older than a segment that was dropped since: what was applied up to it is out of date.
+	ErrStale = errors.New("the log went on without this mark")
 	// ErrBroken means that an fdatasync failed, or a failed write could not be cut off: what is on disk is not known,
 	// and the log takes nothing before it is opened again.
 	ErrBroken = errors.New("log can't be written any more")

@@ -47,6 +47,9 @@ func (l *Log) recover(from Mark, apply Apply) error {
 		}
 		return l.begin()
 	}
+	if from.Segment != 0 && l.dropped.beyond(from.Segment) {
+		return ErrStale
+	}
 	l.files.know(numbers)
 	l.opt.Began(l)
 	headers, err := l.readHeaders(numbers)
@@ -75,7 +78,7 @@ func (l *Log) recover(from Mark, apply Apply) error {
 // begin makes the first segment.
 func (l *Log) begin() error {
 	l.opt.Began(l)
-	h := segHeader{store: l.opt.Store, number: 1, firstSeq: 1, totals: l.opt.Totals(), born: segmentHeader}
+	h := segHeader{store: l.opt.Store, number: 1, firstSeq: 1, totals: l.opt.Totals(), note: l.opt.Note(), born: segmentHeader}
 	seg, err := l.create(h, nil)
 	if err != nil {
 		return err
@@ -152,7 +155,7 @@ type replay struct {
 func (r *replay) enter(h segHeader) {
 	if r.from.Segment < h.number {
 		r.mark = Mark{Pos: Pos{h.number, segmentHeader}, Seq: max(r.mark.Seq, h.firstSeq-1)}
-		r.log.opt.Enter(h.totals)
+		r.log.opt.Enter(h.totals, h.note)
 	}
 }
 
@@ -264,6 +267,9 @@ func (r *replay) survey(seg *segment, size, durable int64) ([]*found, int64, err
 	for {
 		f, err := sc.next()
 		if errors.Is(err, io.EOF) {
+			if durable > size {
+				return nil, 0, &Corrupt{Pos: Pos{seg.number, size}, Reason: "the segment is shorter than it was"}
+			}
 			return records, durable, nil
 		}
 		if errors.Is(err, errNoRecord) {
@@ -302,7 +308,7 @@ func (r *replay) moveTail(seg *segment, sc *scanner, tail []*found) error {
 	}
 	l := r.log
 	seal := r.mark
-	h := segHeader{store: l.opt.Store, number: seg.number + 1, firstSeq: seal.Seq + 1, totals: l.opt.Totals(), prev: seal, born: bornWith(tail[:keep])}
+	h := segHeader{store: l.opt.Store, number: seg.number + 1, firstSeq: seal.Seq + 1, totals: l.opt.Totals(), note: l.opt.Note(), prev: seal, born: bornWith(tail[:keep])}
 	r.mark = Mark{Pos: Pos{h.number, segmentHeader}, Seq: seal.Seq}
 	next, err := l.create(h, func(f vfs.File) error {
 		_, err := copyRecords(f, h.number, sc.file, tail[:keep], l.seal)

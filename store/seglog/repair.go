@@ -1,7 +1,6 @@
 package seglog
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +29,11 @@ func Repair(dir string, opt Options, report func(*Corrupt)) error {
 		return err
 	}
 	for i, n := range numbers {
-		if err := r.segment(n, i == len(numbers)-1); err != nil {
+		seal := Mark{}
+		if i+1 < len(numbers) {
+			seal = r.sealOf(numbers[i+1])
+		}
+		if err := r.segment(n, i == len(numbers)-1, seal); err != nil {
 			return fmt.Errorf("%s: %w", segmentName(dir, n), err)
 		}
 	}
@@ -68,8 +71,22 @@ func (r *repair) missing(numbers []uint64) error {
 	return r.log.saveDropped(dropped)
 }
 
+// sealOf returns where the segment in front of this one was sealed; the zero Mark when that can't be read.
+func (r *repair) sealOf(number uint64) Mark {
+	seg, err := r.log.files.acquire(number)
+	if err != nil {
+		return Mark{}
+	}
+	defer r.log.files.release(seg)
+	var h segHeader
+	if _, err := r.log.readHeader(seg, &h); err != nil {
+		return Mark{}
+	}
+	return h.prev
+}
+
 // segment writes a damaged segment anew, without what can't be read.
-func (r *repair) segment(number uint64, last bool) error {
+func (r *repair) segment(number uint64, last bool, seal Mark) error {
 	seg, err := r.log.files.acquire(number)
 	if err != nil {
 		return err
@@ -88,6 +105,10 @@ func (r *repair) segment(number uint64, last bool) error {
 	r.last = h
 	sc := &scanner{file: seg.file, number: number, end: size, seal: r.log.seal, flags: r.log.opt.Flags, off: segmentHeader}
 	records, lost, err := r.salvage(sc, last, h.born)
+	if seal.Segment == number && size < seal.Offset && h.flags&segRepaired == 0 {
+		r.report(&Corrupt{Pos: Pos{number, size}, Reason: fmt.Sprintf("the segment ends here and not at %d as it did; what stood between is lost", seal.Offset)})
+		lost++
+	}
 	if err != nil || (lost == 0 && headerErr == nil) {
 		return err
 	}
@@ -135,32 +156,29 @@ func (r *repair) salvage(sc *scanner, last bool, born int64) (records []*found, 
 			lost++
 		}
 	}
-	return records, lost, nil
+	if lost > 0 && last {
+		records, err = sc.wholeFrom(records, durable)
+	}
+	return records, lost, err
+}
+
+// wholeFrom leaves out what stands behind durable and is torn: it was never acknowledged.
+func (s *scanner) wholeFrom(records []*found, durable int64) ([]*found, error) {
+	for i, f := range records {
+		if f.pos.Offset < durable {
+			continue
+		}
+		if ok, err := s.intact(f); err != nil || !ok {
+			return records[:i], err
+		}
+	}
+	return records, nil
 }
 
 // skip moves to the next valid record behind one that is not.
-func (s *scanner) skip() error {
-	for s.off++; s.off < s.end; {
-		part, err := s.window(s.off, scanWindow)
-		if err != nil {
-			return err
-		}
-		i := bytes.Index(part, []byte(recordMagic))
-		switch {
-		case i < 0 || len(part) < recordHeader:
-			s.off += int64(max(1, len(part)-len(recordMagic)+1))
-		case len(part)-i < recordHeader && i > 0:
-			s.off += int64(i)
-		default:
-			var h Header
-			s.off += int64(i)
-			if h.parse(part[i:], Pos{s.number, s.off}, s.seal, s.flags) == nil {
-				return nil
-			}
-			s.off++
-		}
-	}
-	return nil
+func (s *scanner) skip() (err error) {
+	s.off, _, err = s.search(s.off + 1)
+	return err
 }
 
 // rewrite puts a segment in the place of the damaged one, which goes when the new one has its name.

@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 
@@ -113,27 +114,49 @@ func (s *scanner) intact(f *found) (bool, error) {
 }
 
 // durableClaim looks behind off for any valid record and returns the largest durable_to of them, 0 when there is none.
-func (s *scanner) durableClaim(off int64) (int64, error) {
-	var largest int64
-	for off < s.end {
-		part, err := s.window(off, scanWindow)
-		if err != nil || len(part) < recordHeader {
+func (s *scanner) durableClaim(off int64) (largest int64, err error) {
+	for {
+		var h *Header
+		if off, h, err = s.search(off); err != nil || h == nil {
 			return largest, err
 		}
-		i := bytes.Index(part, []byte(recordMagic))
-		switch {
-		case i < 0:
-			off += int64(len(part) - len(recordMagic) + 1)
-		case len(part)-i < recordHeader && i > 0:
-			off += int64(i) // read again with the whole header in the window
-		default:
-			var h Header
-			pos := Pos{s.number, off + int64(i)}
-			if err := h.parse(part[i:], pos, s.seal, s.flags); err == nil {
-				largest = max(largest, h.durableTo)
+		largest = max(largest, h.durableTo)
+		off++
+	}
+}
+
+// plausible tells at little cost whether a record's header may stand here: a seal costs as much as reading 5 KiB, and a
+// sender can write the beginning of a header into his message as often as he likes.
+func plausible(b []byte) bool {
+	return len(b) >= recordHeader && b[4] == formatVersion && binary.LittleEndian.Uint32(b[60:]) == 0
+}
+
+// search returns the first valid record at off or behind it, and its place; nil when there is none. Each octet is read
+// about once, whatever senders put into their messages.
+func (s *scanner) search(off int64) (int64, *Header, error) {
+	for off < s.end {
+		part, err := s.window(off, int(min(scanWindow, s.end-off)))
+		if err != nil || len(part) < recordHeader {
+			return s.end, nil, err
+		}
+		for at := 0; ; at++ {
+			i := bytes.Index(part[at:], []byte(recordMagic))
+			if i < 0 {
+				off += int64(max(1, len(part)-len(recordMagic)+1))
+				break
 			}
-			off += int64(i) + 1
+			if at += i; len(part)-at < recordHeader && at > 0 {
+				off += int64(at) // read again with the whole header in the window
+				break
+			}
+			if !plausible(part[at:]) {
+				continue
+			}
+			h := new(Header)
+			if h.parse(part[at:], Pos{s.number, off + int64(at)}, s.seal, s.flags) == nil {
+				return off + int64(at), h, nil
+			}
 		}
 	}
-	return largest, nil
+	return s.end, nil, nil
 }

@@ -149,7 +149,7 @@ func (l *Log) create(h segHeader, fill func(f vfs.File) error) (_ *segment, err 
 		return nil, err
 	}
 	if err = l.opt.FS.Rename(name+temporary, name); err != nil {
-		return nil, err
+		return nil, l.fail(err) // it may have taken place all the same, as below
 	}
 	if err = l.opt.FS.SyncDir(l.dir); err != nil {
 		// The name may or may not be durable. Going on in either segment would be a guess.

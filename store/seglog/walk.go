@@ -3,6 +3,7 @@ package seglog
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"slices"
 )
 
@@ -21,6 +22,9 @@ func (l *Log) Sealed() ([]SegmentInfo, error) {
 	infos := make([]SegmentInfo, 0, len(numbers))
 	for _, n := range numbers {
 		seg, err := l.files.acquire(n)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // dropped meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
