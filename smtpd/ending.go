@@ -70,11 +70,18 @@ func (g *guard) stop() {
 	}
 }
 
-// kill ends the session whatever it does.
+// kill ends the session whatever it does. A reader wakes and says why; what does not end by that is cut by cut.
 func (g *guard) kill() {
-	g.abort(ending{reason: endShutdown, reply: shuttingDown, silent: true})
-	g.raw.Close()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fail(ending{reason: endShutdown, reply: shuttingDown, silent: g.mode == inHandshake})
+	if !g.closed {
+		g.raw.SetReadDeadline(time.Unix(1, 0))
+	}
 }
+
+// cut closes the connection.
+func (g *guard) cut() { g.raw.Close() }
 
 // endMessage says that no transaction is under way any more. One whose chunks have begun and whose transfer goes on can't
 // be ended cleanly: the session ends too.

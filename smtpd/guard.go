@@ -223,9 +223,10 @@ func (g *guard) enter() {
 	g.mode, g.since, g.moved, g.octets = g.tap.mode, now, now, 0
 }
 
-// checkStop ends a session that has nothing under way, once the server stops.
+// checkStop ends a session, once the server stops, unless the content of a message is coming. An envelope that waits for
+// its next command is no reason to stay: nothing of it was acknowledged but words.
 func (g *guard) checkStop() {
-	if g.stopping && !g.busy {
+	if g.stopping && !(g.busy && (g.tap.mode == inData || g.tap.open)) {
 		g.fail(ending{reason: endShutdown, reply: shuttingDown, silent: g.mode == inHandshake})
 	}
 }

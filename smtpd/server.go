@@ -138,18 +138,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.cancel()
-	for _, ss := range s.open() {
-		ss.guard.kill()
-	}
-	// Closed connections end their sessions at once; only a store that does not listen to its context could hold one.
-	select {
-	case <-s.empty:
-	case <-time.After(killPatience):
+	for _, end := range []func(*guard){(*guard).kill, (*guard).cut} {
+		for _, ss := range s.open() {
+			end(ss.guard)
+		}
+		// Closed connections end their sessions at once; only a store that does not listen to its context could hold one.
+		select {
+		case <-s.empty:
+			return ctx.Err()
+		case <-time.After(killPatience):
+		}
 	}
 	return ctx.Err()
 }
 
-// killPatience is how long Shutdown waits for sessions whose connections it has closed.
+// killPatience is how long Shutdown waits for sessions that it has told to end, and again for those that it has cut.
 const killPatience = time.Second
 
 // close refuses further sessions and returns those that are open.

@@ -24,6 +24,7 @@ type directory struct {
 	drops   map[store.MaildropID]bool
 	closed  map[store.MaildropID]bool // those of disabled accounts
 	oldest  string                    // address of the account that was made first
+	lost    []string                  // what dangling returns
 }
 
 func newDirectory() *directory {
@@ -39,7 +40,7 @@ func (d *directory) complete() {
 		d.domains[domainOf(address)] = true
 		d.drops[acc.Maildrop] = true
 		d.closed[acc.Maildrop] = acc.Disabled
-		if d.oldest == "" || acc.Maildrop < d.accounts[d.oldest].Maildrop {
+		if !acc.Disabled && (d.oldest == "" || acc.Maildrop < d.accounts[d.oldest].Maildrop) {
 			d.oldest = address
 		}
 	}
@@ -52,6 +53,7 @@ func (d *directory) complete() {
 	for domain := range d.catchAlls {
 		d.domains[domain] = true
 	}
+	d.lost = d.dangling()
 }
 
 // mayOpen tells whether an account that is not disabled has this maildrop.
@@ -98,6 +100,29 @@ func (d *directory) resolve(to store.Address) ([]store.MaildropID, error) {
 	return found.result()
 }
 
+// dangling returns the aliases and catch-alls whose mail is put off because an account behind them is gone, ordered.
+func (d *directory) dangling() []string {
+	var names []string
+	for address := range d.aliases {
+		var l lookup
+		if l.follow(d, address, 0); l.dangling != "" {
+			names = append(names, address)
+		}
+	}
+	for domain, target := range d.catchAlls {
+		var l lookup
+		if l.follow(d, target, 0); l.dangling != "" {
+			names = append(names, "@"+domain)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Dangling returns the aliases, and the domains of catch-alls with an @ in front, whose mail is put off because an account
+// behind them is gone.
+func (s *Store) Dangling() []string { return s.accounts.directory().lost }
+
 // find says which account, alias or catch-all target an address stands for: itself, without its +tag, the catch-all's, and
 // for postmaster (RFC 5321 section 4.5.1) and abuse (RFC 2142 section 2) in the end the oldest account.
 func (d *directory) find(to store.Address) (string, bool) {
@@ -129,6 +154,10 @@ type lookup struct {
 }
 
 func (l *lookup) follow(d *directory, address string, depth int) {
+	if address == "" {
+		l.dangling = "no account that is enabled"
+		return
+	}
 	if acc := d.accounts[address]; acc != nil {
 		switch {
 		case acc.Disabled:

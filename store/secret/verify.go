@@ -59,6 +59,11 @@ func (v *Verifier) Verify(ctx context.Context, hash, password string) (ok, rehas
 	}
 	defer leave()
 	ok = h.matches(password) && known
+	if !ok && !h.current() {
+		// Else a hash that was imported and is cheaper than ours would tell by time that the account exists. One that
+		// costs more still takes longer.
+		v.nobody.matches(password)
+	}
 	return ok, ok && !h.current(), err
 }
 

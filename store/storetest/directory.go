@@ -69,6 +69,22 @@ func (h *harness) resolve() {
 	}
 }
 
+func (h *harness) postmasterAlways() {
+	h.accounts("old@here.example", "new@other.example")
+	off := func(op store.Op, address string) { h.apply(store.Edit{Op: op, Address: address}) }
+	off(store.DisableAccount, "old@here.example")
+	dir, err := h.s.Directory(h.ctx())
+	h.check(err)
+	for _, to := range []string{"postmaster@here.example", "abuse@other.example"} {
+		h.equal(to, h.drops(to), []store.MaildropID{dir.Accounts[0].Maildrop})
+	}
+	off(store.DisableAccount, "new@other.example")
+	_, err = h.s.Resolve(h.ctx(), store.Attempt{To: "postmaster@here.example"})
+	if err == nil || !store.Temporary(err) {
+		h.Errorf("postmaster while all accounts are disabled: %v, want a temporary error", err)
+	}
+}
+
 func (h *harness) resolveUnready() {
 	_, err := h.s.Resolve(h.ctx(), store.Attempt{To: "me@here.example"})
 	if err == nil || !store.Temporary(err) {

@@ -55,6 +55,7 @@ func Run(t *testing.T, c Config) {
 		{"SnapshotIsFixed", (*harness).snapshotIsFixed},
 		{"AccountGoneEndsSession", (*harness).accountGone},
 		{"Resolve", (*harness).resolve},
+		{"PostmasterAlways", (*harness).postmasterAlways},
 		{"ResolveUnready", (*harness).resolveUnready},
 		{"EditsAllOrNone", (*harness).editsAllOrNone},
 		{"EditErrors", (*harness).editErrors},

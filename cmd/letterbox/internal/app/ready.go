@@ -29,8 +29,14 @@ func (s *server) ready() error {
 	if err := s.healthy(); err != nil {
 		return err
 	}
-	if s.store.Stats().Accounts == 0 {
+	switch stats := s.store.Stats(); stats.Accounts {
+	case 0:
 		return errors.New("there is no account yet: letterbox user add ADDRESS")
+	case stats.Disabled:
+		return errors.New("all accounts are disabled: letterbox user enable ADDRESS")
+	}
+	if n := len(s.store.Dangling()); n > 0 {
+		return fmt.Errorf("mail for %d aliases or catch-alls is put off, since an account behind them is gone: see letterbox alias list and catchall list", n)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
 	defer cancel()
