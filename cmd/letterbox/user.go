@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"example.org/letterbox/cmd/letterbox/internal/term"
@@ -66,8 +67,34 @@ func userRemove(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		return c.apply(ctx, store.Edit{Op: store.RemoveAccount, Address: address, DiscardMail: *discard})
+		return c.admin(ctx, adminTime, func(ctx context.Context, admin store.Admin) error {
+			edit := store.Edit{Op: store.RemoveAccount, Address: address, DiscardMail: *discard}
+			if _, err := admin.Apply(ctx, 0, []store.Edit{edit}); err != nil {
+				return err
+			}
+			d, err := admin.Directory(ctx)
+			for _, name := range pointing(d, address) {
+				fmt.Fprintf(c.stderr, "letterbox: mail for %s is put off from now on: %s was a target of it\n", name, address)
+			}
+			return err
+		})
 	}
+}
+
+// pointing lists the aliases and catch-alls that have target as a target.
+func pointing(d store.Directory, target string) []string {
+	var names []string
+	for _, a := range d.Aliases {
+		if slices.Contains(a.Targets, target) {
+			names = append(names, a.Address)
+		}
+	}
+	for _, a := range d.CatchAlls {
+		if a.Target == target {
+			names = append(names, "every other address of "+a.Domain)
+		}
+	}
+	return names
 }
 
 func userList(fs *flag.FlagSet) action {
