@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.org/letterbox/cmd/letterbox/internal/certs"
 	"example.org/letterbox/cmd/letterbox/internal/config"
 	"example.org/letterbox/cmd/letterbox/internal/term"
 )
@@ -35,6 +36,7 @@ func configCheck(fs *flag.FlagSet) action {
 	asJSON := jsonFlag(fs)
 	return func(_ context.Context, c *call) error {
 		cfg, err := c.config()
+		err = checkCertificate(cfg, err)
 		answer := checkAnswer{OK: err == nil, File: cfg.File, Mistakes: []string{}, Warnings: orEmpty(cfg.Warnings)}
 		if wrong := (*config.Error)(nil); errors.As(err, &wrong) {
 			answer.Mistakes = wrong.Mistakes
@@ -50,6 +52,23 @@ func configCheck(fs *flag.FlagSet) action {
 		}
 		return err
 	}
+}
+
+// checkCertificate adds to the mistakes of the configuration what is wrong with the certificate's files, as serve says it.
+func checkCertificate(cfg *config.Config, err error) error {
+	if cfg.TLS.Cert == "" || cfg.TLS.Key == "" {
+		return err
+	}
+	_, unread := certs.Load(cfg.TLS.Cert, cfg.TLS.Key)
+	if unread == nil {
+		return err
+	}
+	all := &config.Error{}
+	if wrong := (*config.Error)(nil); errors.As(err, &wrong) {
+		all.Mistakes = append(all.Mistakes, wrong.Mistakes...)
+	}
+	all.Mistakes = append(all.Mistakes, unread.Error())
+	return all
 }
 
 func from(cfg *config.Config) string {

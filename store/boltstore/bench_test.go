@@ -158,7 +158,7 @@ func BenchmarkDeliver(b *testing.B) {
 }
 
 func compare(b *testing.B, s *Store, drops []store.MaildropID, body []byte, writers int) {
-	const rounds, slice = 5, 2500 * time.Millisecond
+	const rounds, slice = 9, 2500 * time.Millisecond
 	l := newLimit(b, b.TempDir())
 	var ratios, rates, limits, syncs []float64
 	for round := range rounds {

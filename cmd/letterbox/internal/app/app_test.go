@@ -103,14 +103,22 @@ func TestStopIsInReverseAndBounded(t *testing.T) {
 
 func TestFolderErrorIsOneSentence(t *testing.T) {
 	for cause, want := range map[error]string{
-		&os.PathError{Op: "mkdir", Path: "d", Err: syscall.ENOTDIR}: "data folder d (from --data) is no folder",
-		&os.PathError{Op: "open", Path: "d", Err: syscall.EROFS}:    "can't be written by uid",
-		&os.PathError{Op: "open", Path: "d", Err: syscall.EACCES}:   "can't be written by uid",
+		&os.PathError{Op: "mkdir", Path: "d", Err: syscall.ENOTDIR}:      "data folder d (from --data) is no folder",
+		&os.PathError{Op: "open", Path: "d", Err: syscall.EROFS}:         "is read-only",
+		&os.PathError{Op: "open", Path: "d", Err: syscall.EACCES}:        "can't be written by uid",
+		&os.PathError{Op: "mkdir", Path: "d", Err: syscall.ENOENT}:       "is not there and can't be made",
+		&os.PathError{Op: "write", Path: "d", Err: syscall.ENOSPC}:       "is full",
+		&os.PathError{Op: "mkdir", Path: "d", Err: syscall.ENAMETOOLONG}: "too long",
+		&os.PathError{Op: "mkdir", Path: "d", Err: syscall.ELOOP}:        "lead in a circle",
 	} {
 		err := folderError("d", "--data", cause)
 		if input := (*InputError)(nil); !errors.As(err, &input) || !strings.Contains(err.Error(), want) || !errors.Is(err, cause) {
 			t.Errorf("%v became %v", cause, err)
 		}
+	}
+	missing := &os.PathError{Op: "open", Path: "segment", Err: syscall.ENOENT}
+	if err := folderError(t.TempDir(), "--data", missing); errors.As(err, new(*InputError)) {
+		t.Error("a file that is missing in the folder is no mistake of the operator's")
 	}
 	if err := folderError("d", "--data", errors.New("segment 3 is missing")); errors.As(err, new(*InputError)) {
 		t.Error("damage is no mistake of the operator's")

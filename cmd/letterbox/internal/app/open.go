@@ -32,8 +32,7 @@ func HealthSocket(data string) string { return filepath.Join(data, "health.sock"
 
 func (s *server) openStore(context.Context) error {
 	data := s.Config.Data
-	// Only its owner reads mail.
-	if err := os.MkdirAll(data, 0o700); err != nil {
+	if err := makeFolder(data); err != nil {
 		return folderError(data, s.Config.Source("data"), err)
 	}
 	opened, err := boltstore.Open(data, storeOptions(s.Config, s.log, true))
@@ -45,21 +44,52 @@ func (s *server) openStore(context.Context) error {
 	return nil
 }
 
+// makeFolder makes the data folder, which only its owner may read. Of a link that leads to nothing or in a circle os.MkdirAll
+// says that it exists; os.Stat says what is wrong with it.
+func makeFolder(data string) error {
+	err := os.MkdirAll(data, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		if _, reason := os.Stat(data); reason != nil {
+			return reason
+		}
+	}
+	return err
+}
+
 // folderError makes one sentence of what keeps a data folder from being used; other errors are the store's to explain.
 func folderError(data, source string, err error) error {
 	name := fmt.Sprintf("data folder %s (from %s)", data, source)
-	switch {
-	case errors.Is(err, boltstore.ErrLocked):
-		return &InputError{fmt.Sprintf("%s is in use by another letterbox process: stop that one, or name another folder with --data", name), err}
-	case errors.Is(err, syscall.ENOTDIR):
-		return &InputError{name + " is no folder", err}
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return &InputError{fmt.Sprintf("%s can't be written by uid %d", name, os.Geteuid()), err}
-	}
 	if corrupt := (*seglog.Corrupt)(nil); errors.As(err, &corrupt) {
 		return fmt.Errorf("%s: %w; `letterbox verify --repair` says what is lost and goes on without it", name, err)
 	}
+	// Of a folder that is there, a missing file is damage.
+	if _, gone := os.Stat(data); errors.Is(err, fs.ErrNotExist) && errors.Is(gone, fs.ErrNotExist) {
+		return &InputError{name + " is not there and can't be made: look for a link to nothing in its path, or a removed working directory", err}
+	}
+	for _, f := range folderFaults() {
+		if errors.Is(err, f.cause) {
+			return &InputError{name + " " + f.text, err}
+		}
+	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+// folderFault is what the operator has to mend on a data folder, and the sentence's end that says so.
+type folderFault struct {
+	cause error
+	text  string
+}
+
+func folderFaults() []folderFault {
+	return []folderFault{
+		{boltstore.ErrLocked, "is in use by another letterbox process: stop that one, or name another folder with --data"},
+		{syscall.ENOTDIR, "is no folder"},
+		{syscall.ENAMETOOLONG, "has a path that is too long for the system: name a shorter one with --data"},
+		{syscall.ELOOP, "has links in its path that lead in a circle"},
+		{syscall.ENOSPC, "is on a file system that is full: make space, or name another folder with --data"},
+		{syscall.EROFS, "is on a file system that is read-only: name another folder with --data"},
+		{fs.ErrPermission, fmt.Sprintf("can't be written by uid %d", os.Geteuid())},
+	}
 }
 
 // makeAccounts makes the accounts that the configuration names and the store lacks.

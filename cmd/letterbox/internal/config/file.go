@@ -191,8 +191,19 @@ func texts(v any, k Key) ([]string, error) {
 		case bool:
 			items = append(items, strconv.FormatBool(v))
 		default:
-			return nil, fmt.Errorf("takes a %s in quotes", word)
+			return nil, fmt.Errorf("takes %s in quotes", article(word, list))
 		}
 	}
 	return items, nil
+}
+
+// article puts what must stand before the word for a key's type: a number, one of several words, or a list.
+func article(word string, list bool) string {
+	switch {
+	case list:
+		return "a list of " + word + ", each"
+	case strings.Contains(word, ", "):
+		return "one of " + word
+	}
+	return "a " + word
 }

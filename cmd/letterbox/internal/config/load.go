@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.org/letterbox/cmd/letterbox/internal/listen"
 )
 
 // Where a configuration is looked for when neither --config nor $LETTERBOX_CONFIG names one.
@@ -69,8 +71,29 @@ func (c *Config) check(wrong *mistakes) {
 	if c.Data == "" {
 		wrong.add("data is empty: name a folder")
 	}
-	if c.Store.BodyMemory < c.SMTP.MaxMessageBytes {
-		c.Warnings = append(c.Warnings, "store.body_memory is less than smtp.max_message_bytes: the largest messages are put off for ever")
+	c.checkListeners(wrong)
+}
+
+// checkListeners finds addresses that can't be listened on, though each is well formed. Port 0 may stand any number of
+// times: the system chooses another one for each.
+func (c *Config) checkListeners(wrong *mistakes) {
+	first := map[string]string{}
+	for _, l := range []struct {
+		key       string
+		addresses []listen.Address
+	}{
+		{"smtp.listen", c.SMTP.Listen}, {"smtp.lmtp", c.SMTP.LMTP}, {"pop3.listen", c.POP3.Listen}, {"metrics.listen", c.Metrics.Listen},
+	} {
+		for _, a := range l.addresses {
+			place := listen.Address{Network: a.Network, Text: a.Text}.String()
+			switch other, taken := first[place]; {
+			case a.Network == "tcp" && strings.HasSuffix(a.Text, ":0"):
+			case taken:
+				wrong.add("address %q stands in %s and again in %s: each can be listened on once", place, other, l.key)
+			default:
+				first[place] = l.key
+			}
+		}
 	}
 }
 
@@ -90,17 +113,18 @@ func findFile(flag string, env map[string]string) string {
 	return ""
 }
 
+// environment returns the variables that may be keys. An empty one counts as not set: Compose's ${NAME:-} makes such.
 func environment(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, entry := range environ {
-		if name, text, ok := strings.Cut(entry, "="); ok && strings.HasPrefix(name, envPrefix) {
+		if name, text, ok := strings.Cut(entry, "="); ok && text != "" && strings.HasPrefix(name, envPrefix) {
 			env[name] = text
 		}
 	}
 	return env
 }
 
-// fromEnv splits a list at commas and drops the blanks around its items; an empty text is an empty list.
+// fromEnv splits a list at commas and drops the blanks around its items; a comma alone is an empty list.
 func fromEnv(text string, k Key) []string {
 	if _, list := k.Kind(); !list {
 		return one(text)

@@ -9,8 +9,8 @@ import (
 func Reference() string {
 	var b strings.Builder
 	b.WriteString("Each key is also an environment variable, `[smtp] listen` for instance `LETTERBOX_SMTP_LISTEN`; the items of a list are\n" +
-		"separated by commas there. Sizes are written as `50MiB`, durations as `30s`, `10m`, `12h` or `7d`, addresses as `HOST:PORT`,\n" +
-		"`unix:PATH` or `fd:NAME`; `localhost` listens on both loopbacks.\n\n")
+		"separated by commas there, and an empty variable counts as not set. Sizes are written as `50MiB`, durations as `30s`, `10m`,\n" +
+		"`12h` or `7d`, addresses as `HOST:PORT`, `unix:PATH` or `fd:NAME`; `localhost` listens on both loopbacks.\n\n")
 	section := "\x00"
 	for _, k := range Keys() {
 		if s := k.Section(); s != section {

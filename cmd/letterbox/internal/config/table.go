@@ -86,11 +86,11 @@ func smtpKeys() []Key {
 		Flags: []Flag{{"smtp", wordPlain}, {"smtps", wordTLS}},
 		Text: "Where SMTP is spoken; the word `tls` behind an address means TLS from the first octet. `off` for none. " +
 			"`--smtp` replaces the entries without `tls`, `--smtps` those with it.",
-		place: func(c *Config) value { return addressesValue{&c.SMTP.Listen} },
+		place: func(c *Config) value { return addressesValue{at: &c.SMTP.Listen} },
 	}, {
 		Name: "smtp.lmtp", Default: one(off), Flags: []Flag{{Name: "lmtp"}},
 		Text:  "Where LMTP is spoken, for a filter or another mail server in front.",
-		place: func(c *Config) value { return addressesValue{&c.SMTP.LMTP} },
+		place: func(c *Config) value { return addressesValue{at: &c.SMTP.LMTP} },
 	}, {
 		Name: "smtp.domains", Reload: true,
 		Text: "Domains that are ours even while the store knows no address in them: their mail is then put off instead of " +
@@ -133,7 +133,7 @@ func pop3Keys() []Key {
 		Flags: []Flag{{"pop3", wordPlain}, {"pop3s", wordTLS}},
 		Text: "Where POP3 is spoken; the word `tls` behind an address means TLS from the first octet. `off` for none. " +
 			"`--pop3` replaces the entries without `tls`, `--pop3s` those with it.",
-		place: func(c *Config) value { return addressesValue{&c.POP3.Listen} },
+		place: func(c *Config) value { return addressesValue{at: &c.POP3.Listen} },
 	}, {
 		Name: "pop3.plaintext", Default: one("loopback"), Reload: true,
 		Text:  "Who may send a password without TLS: clients on this machine, none, or all.",
@@ -207,7 +207,7 @@ func outerKeys() []Key {
 	return []Key{{
 		Name: "metrics.listen", Default: one("localhost:9725"), Flags: []Flag{{Name: "metrics"}},
 		Text:  "Where `/metrics`, `/healthz` and `/readyz` are served over HTTP. `off` for none.",
-		place: func(c *Config) value { return addressesValue{&c.Metrics.Listen} },
+		place: func(c *Config) value { return addressesValue{at: &c.Metrics.Listen, bare: true} },
 	}, {
 		Name: "log.level", Default: one("info"), Flags: []Flag{{Name: "log-level"}}, Reload: true,
 		Text:  "The least level that is logged.",
@@ -221,7 +221,8 @@ func outerKeys() []Key {
 	}, {
 		Name: "accounts.create", Flags: []Flag{{Name: "account"}}, Secret: true,
 		Text: "`ADDRESS[:PASSWORD]`: accounts that `serve` makes when they are not there. Without a password one is generated " +
-			"and printed once. An account that exists is left alone.",
+			"and printed once. An account that exists is left alone. A comma can't stand in the variable's passwords: it ends " +
+			"the item.",
 		place: func(c *Config) value { return accountsValue{&c.Accounts.Create} },
 	}}
 }

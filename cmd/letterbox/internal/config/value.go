@@ -132,7 +132,10 @@ func (v durationValue) set(items []string, _ string) error {
 // off as the only item of a list of addresses stands for none.
 const off = "off"
 
-type addressesValue struct{ at *[]listen.Address }
+type addressesValue struct {
+	at   *[]listen.Address
+	bare bool // the addresses take no words
+}
 
 func (v addressesValue) kind() string { return "addresses" }
 func (v addressesValue) list() bool   { return true }
@@ -160,7 +163,27 @@ func (v addressesValue) set(items []string, _ string) error {
 		if err != nil {
 			return err
 		}
+		if err := v.words(a); err != nil {
+			return err
+		}
 		*v.at = append(*v.at, a)
+	}
+	return nil
+}
+
+// words refuses the words behind an address that can't stand there.
+func (v addressesValue) words(a listen.Address) error {
+	for _, w := range []struct {
+		name string
+		set  bool
+	}{{"tls", a.TLS}, {"proxy", a.Proxy}, {"tls-in-front", a.TLSInFront}} {
+		switch {
+		case !w.set:
+		case v.bare:
+			return fmt.Errorf("address %q has the word %s, but HTTP is served here in clear text: leave the word out", a, w.name)
+		case w.name != wordTLS:
+			return fmt.Errorf("address %q has the word %s, but PROXY headers are not supported yet: leave the word out", a, w.name)
+		}
 	}
 	return nil
 }
@@ -230,17 +253,18 @@ func (v accountsValue) text() []string {
 	return texts
 }
 
-// set reads ADDRESS[:PASSWORD]. No error holds the password.
+// set reads ADDRESS[:PASSWORD]. No error quotes an item: one that can't be read may be a password, or the part of one that
+// stood behind a comma.
 func (v accountsValue) set(items []string, _ string) error {
 	*v.at = nil
-	for _, item := range items {
+	for i, item := range items {
 		name, password, given := strings.Cut(item, ":")
 		a, err := store.AccountAddress(name)
 		if err != nil {
-			return fmt.Errorf("%q %w", name, err)
+			return fmt.Errorf("item %d is no account: write ADDRESS or ADDRESS:PASSWORD, for instance me@example.org", i+1)
 		}
 		if given && password == "" {
-			return fmt.Errorf("%q has nothing behind the colon: leave the colon out and a password is generated", name)
+			return fmt.Errorf("item %d has nothing behind the colon: leave the colon out and a password is generated", i+1)
 		}
 		*v.at = append(*v.at, NewAccount{Address: a.String(), Password: password})
 	}

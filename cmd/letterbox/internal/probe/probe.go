@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -18,7 +20,7 @@ var ErrNotRunning = errors.New("no letterbox answers")
 const maxAnswer = 4 << 10
 
 // Health asks /readyz on the unix socket at path. It returns nil when the process is ready, and the process's own reason
-// when it is not. It fails with ErrNotRunning when nobody listens there.
+// when it is not. It fails with ErrNotRunning when nobody listens there, and with fs.ErrPermission when we may not ask.
 func Health(ctx context.Context, path string) error {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -33,7 +35,7 @@ func Health(ctx context.Context, path string) error {
 	}
 	answer, err := client.Do(request)
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "dial" {
-		return fmt.Errorf("%w on %s", ErrNotRunning, path)
+		return dialError(path, err)
 	}
 	if err != nil {
 		return err
@@ -47,4 +49,21 @@ func Health(ctx context.Context, path string) error {
 		return errors.New(strings.TrimSpace(string(text)))
 	}
 	return nil
+}
+
+// deniedError is a socket that this user may not open: whether somebody listens there is not known.
+type deniedError struct{ path string }
+
+func (e *deniedError) Error() string {
+	return fmt.Sprintf("%s can't be opened by uid %d: run this as the owner of the data folder or as root", e.path, os.Geteuid())
+}
+
+func (e *deniedError) Unwrap() error { return fs.ErrPermission }
+
+// dialError makes one sentence of what keeps the socket at path from being reached.
+func dialError(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return &deniedError{path}
+	}
+	return fmt.Errorf("%w on %s", ErrNotRunning, path)
 }

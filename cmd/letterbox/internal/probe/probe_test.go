@@ -3,10 +3,13 @@ package probe
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -50,5 +53,16 @@ func TestHealth(t *testing.T) {
 	cancel()
 	if err := Health(ended, path); err == nil {
 		t.Error("an answer after the end")
+	}
+}
+
+func TestDeniedIsNotTakenForAbsent(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", syscall.EACCES)}
+	err := dialError("/data/health.sock", refused)
+	if !errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrNotRunning) {
+		t.Errorf("%v", err)
+	}
+	if text := err.Error(); !strings.HasPrefix(text, "/data/health.sock ") || !strings.Contains(text, "owner of the data folder") {
+		t.Errorf("%q", text)
 	}
 }
