@@ -26,13 +26,6 @@ func (s *idSource) saw(id store.ID) {
 	}
 }
 
-// latest returns the largest id that was minted or seen.
-func (s *idSource) latest() store.ID {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last
-}
-
 // next mints an id. A clock behind the last id is not used: the id then differs from the last by one.
 func (s *idSource) next() store.ID {
 	s.mu.Lock()
