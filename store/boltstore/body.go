@@ -25,7 +25,7 @@ const maxInMemory = 1 << 20
 const flagExternal = 0x1
 
 // unfinished ends the names of files that no record names yet.
-const unfinished = ".new"
+const unfinished = vfs.Unfinished
 
 // bodies is the folder of large bodies: one file each, named by the message's id.
 type bodies struct {

@@ -74,27 +74,5 @@ func makeIdentity(fsys vfs.FS, dir string) (identity, error) {
 	if err != nil {
 		return id, err
 	}
-	return id, writeFile(fsys, filepath.Join(dir, identityFile), append(text, '\n'))
-}
-
-// writeFile makes a file durable under its name, whole or not at all.
-func writeFile(fsys vfs.FS, name string, text []byte) error {
-	f, err := fsys.OpenFile(name+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = f.WriteVec([][]byte{text}, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = fsys.Rename(name+".new", name)
-	}
-	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(name))
-	}
-	return err
+	return id, vfs.WriteFile(fsys, filepath.Join(dir, identityFile), append(text, '\n'))
 }

@@ -10,6 +10,7 @@ import (
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/secret"
 	"example.org/letterbox/store/seglog"
+	"example.org/letterbox/store/vfs"
 )
 
 // Open opens the store in dir and replays what its index lacks. It fails with ErrLocked while another process holds the
@@ -240,7 +241,7 @@ func (s *Store) beforeApply() error {
 // condemnIndex leaves a durable mark: what a failed transaction wrote may be visible and yet never have reached the disk.
 func (s *Store) condemnIndex(cause error) {
 	s.indexErr.CompareAndSwap(nil, &cause)
-	err := writeFile(s.opt.FS, s.condemnedName(), []byte("rebuild index.db from the log\n"))
+	err := vfs.WriteFile(s.opt.FS, s.condemnedName(), []byte("rebuild index.db from the log\n"))
 	if err != nil { // for want of space, perhaps: then the index itself goes, which needs none; who has it open goes on
 		err = errors.Join(s.opt.FS.Remove(filepath.Join(s.dir, "index.db")), s.opt.FS.SyncDir(s.dir))
 	}

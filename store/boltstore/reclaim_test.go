@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/vfs/vfstest"
 )
 
 // quiet keeps the background reclaim from running after the first look, so that a test can do it step by step.
@@ -174,6 +176,61 @@ func TestReclaimBesideDeletion(t *testing.T) {
 	ts.withoutIndex()
 	if n := len(ts.pick().Messages()); n != 59 {
 		t.Errorf("%d messages after a rebuild, want 59", n)
+	}
+}
+
+// TestReclaimBesideOneOfTwo: when one of two recipients deletes between the look and the copy, the copy is for the other
+// alone, and a rebuild that finds only the copy gives it to nobody else. A copy that failed leaves nothing either.
+func TestReclaimBesideOneOfTwo(t *testing.T) {
+	faults := vfstest.NewFaults()
+	o := quiet
+	o.FS = faults
+	ts := newTestStore(t, o)
+	if _, err := ts.Apply(t.Context(), 0, []store.Edit{{Op: store.AddAccount, Address: "you@here.example", Hash: testHash}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		d := ts.begin(bytes.Repeat([]byte{'x'}, 4000))
+		if err := d.Commit(t.Context(), store.Final{Recipients: []store.Recipient{{Maildrop: 1}, {Maildrop: 2}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := ts.indexer.settle(0); err != nil {
+		t.Fatal(err)
+	}
+	for n, failing := range []bool{true, false} {
+		v := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
+		m := ts.pick()
+		rec, err := ts.log.Read(m.places[0].pos, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.message(&rec.Header, rec.Pos, rec.Head); err != nil || len(v.batch) != 1 {
+			t.Fatal(len(v.batch), err)
+		}
+		rec.Close()
+		if err := m.Commit(t.Context(), []int{0}); err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+		if failing {
+			faults.Fail(vfstest.Once(vfstest.Write, 0, syscall.ENOSPC))
+		}
+		if err := v.flush(); (err != nil) != failing {
+			t.Fatalf("flush %d: %v", n, err)
+		}
+		faults.Fail(nil)
+	}
+	v := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
+	if err := v.reclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ts.withoutIndex()
+	for drop, want := range map[store.MaildropID]int{1: 28, 2: 30} {
+		ts.drop = drop
+		if n := len(ts.pick().Messages()); n != want {
+			t.Errorf("maildrop %d has %d messages after a rebuild, want %d", drop, n, want)
+		}
 	}
 }
 

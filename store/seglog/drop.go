@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"example.org/letterbox/store/vfs"
 )
 
 // droppedFile lists the segments that were given up, so that one that is missing for another reason is found.
@@ -104,25 +106,7 @@ func (l *Log) saveDropped(r ranges) error {
 	text := r.String()
 	text += "\n" + hex.EncodeToString(seal.seal([]byte(droppedFile), []byte(text))) + "\n"
 	l.seals.Put(seal)
-	name := filepath.Join(l.dir, droppedFile)
-	f, err := l.opt.FS.OpenFile(name+temporary, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = f.WriteVec([][]byte{[]byte(text)}, 0)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = l.opt.FS.Rename(name+temporary, name)
-	}
-	if err == nil {
-		err = l.opt.FS.SyncDir(l.dir)
-	}
-	return err
+	return vfs.WriteFile(l.opt.FS, filepath.Join(l.dir, droppedFile), []byte(text))
 }
 
 // Drop gives up a sealed segment: its number goes on the list, then the file goes. Readers that hold it go on; Read of a

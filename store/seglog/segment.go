@@ -122,7 +122,7 @@ func (s *segments) close() error {
 	return errors.Join(errs...)
 }
 
-const temporary = ".new"
+const temporary = vfs.Unfinished
 
 // create makes a segment whole under a temporary name and then gives it its own: header, and what fill writes behind it.
 func (l *Log) create(h segHeader, fill func(f vfs.File) error) (_ *segment, err error) {
