@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -61,7 +62,7 @@ func parts(changes []*change) [][]*change {
 func (ix *index) applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
 	a := applier{
 		entries: tx.Bucket(bucketEntries), ids: tx.Bucket(bucketIDs), drops: tx.Bucket(bucketDrops),
-		segments: tx.Bucket(bucketSegments), has: ix.has,
+		segments: tx.Bucket(bucketSegments), has: ix.has, gentle: ix.gentle,
 		moved: map[store.MaildropID]counts{}, usage: map[uint64]*usage{},
 	}
 	a.ids.FillPercent = 0.9
@@ -76,11 +77,20 @@ func (ix *index) applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
 	return a.orphans, a.count()
 }
 
+// A large deletion is applied with pauses. It is the one change that keeps a processor busy for long, and the log's
+// fdatasync, back from the disk, would wait for that processor for a whole slice of the kernel's: on two of them, 99 of 100
+// deliveries beside a QUIT of 100,000 took 4 times what they took before, and 2 times with the pauses.
+const (
+	breathEvery = 128
+	breath      = 100 * time.Microsecond
+)
+
 // applier collects what one transaction writes, so that it can write each bucket in the order of its keys: then every page
 // is found once.
 type applier struct {
 	entries, ids, drops, segments *bbolt.Bucket
 	has                           func(segment uint64) bool
+	gentle                        bool
 
 	puts    []keyValue // new entries
 	moved   map[store.MaildropID]counts
@@ -218,7 +228,10 @@ func (a *applier) deletion(c *change) error {
 	if err := a.putAll(); err != nil { // the deleted may be among them
 		return err
 	}
-	for _, seq := range c.deleted {
+	for i, seq := range c.deleted {
+		if a.gentle && i%breathEvery == breathEvery-1 {
+			time.Sleep(breath)
+		}
 		key := entryKey(c.drop, seq)
 		var e entry
 		if v := a.entries.Get(key); v == nil || !e.decode(key, v) {

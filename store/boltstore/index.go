@@ -57,6 +57,8 @@ type index struct {
 	db  *bbolt.DB
 	has func(segment uint64) bool // set once the log is open, before anything is applied
 
+	gentle bool // deliveries run beside: a large deletion pauses for them
+
 	failed atomic.Pointer[error] // of a transaction: what the file holds is not known from then on
 	before func() error          // called before each apply, which it may fail
 	after  func(*index)          // for tests: sees what apply made durable

@@ -12,8 +12,7 @@ import (
 
 const (
 	// indexInterval is how long a durable record may wait for the index when nobody asks for it. Each transaction syncs
-	// twice, and meanwhile the log's own sync waits: measured at 64 writers of 4 KiB, 200 ms give 0.6 of the disk's limit
-	// and a second gives 0.8.
+	// twice, and meanwhile the log's own sync waits.
 	indexInterval = time.Second
 	// indexBatch bounds one transaction, so that none stays open for long.
 	indexBatch = 16384
@@ -58,6 +57,7 @@ func newIndexer(ix *index, at state, condemn func(error), orphans func([]store.I
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.changed.L = &x.mu
+	ix.gentle = true
 	return x
 }
 
@@ -189,12 +189,13 @@ func (x *indexer) isUrgent() bool {
 	return x.urgent || x.pending >= indexBatch
 }
 
-// flush applies all that is queued, in batches, and tells whether run goes on.
+// flush applies what is queued when it begins, in batches, and tells whether run goes on. What comes meanwhile gathers for
+// the next time: chasing the end of the queue would end in transactions of a handful of changes, each with its syncs.
 func (x *indexer) flush() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.urgent = false
-	for len(x.queue) > 0 && x.err == nil {
+	for target := x.queued; x.applied < target && x.err == nil; {
 		batch, groups := x.batch()
 		at := x.flushed
 		at.pass(batch, x.queue[groups-1].after)
