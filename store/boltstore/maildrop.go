@@ -166,7 +166,7 @@ func (m *maildrop) Commit(ctx context.Context, deleted []int) error {
 	if len(slices.Compact(seqs)) != len(deleted) {
 		return errors.New("a message is named twice")
 	}
-	if err := m.s.delete(ctx, m.drop, freed, seqs); err != nil {
+	if err := m.s.delete(ctx, kindDeletion, m.drop, freed, seqs); err != nil {
 		return err
 	}
 	m.done = true
@@ -184,13 +184,13 @@ func (s *Store) deletion(kind uint8, drop store.MaildropID, freed int64, seqs []
 }
 
 // delete makes a deletion durable.
-func (s *Store) delete(ctx context.Context, drop store.MaildropID, freed int64, seqs []uint64) error {
+func (s *Store) delete(ctx context.Context, kind uint8, drop store.MaildropID, freed int64, seqs []uint64) error {
 	// Reclaim looks which messages are wanted and copies them in one: nothing is deleted between.
 	s.moving.RLock()
 	defer s.moving.RUnlock()
-	err := s.append(ctx, s.deletion(kindDeletion, drop, freed, seqs))
+	err := s.append(ctx, s.deletion(kind, drop, freed, seqs))
 	if errors.Is(err, store.ErrFull) && s.space.makeRoom(math.MaxInt64) {
-		err = s.append(ctx, s.deletion(kindDeletion, drop, freed, seqs))
+		err = s.append(ctx, s.deletion(kind, drop, freed, seqs))
 	}
 	return err
 }

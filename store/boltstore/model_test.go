@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type model struct {
 
 	dir  string
 	s    *Store
+	now  atomic.Int64 // each look at the clock is a second later
 	drop map[string]store.MaildropID
 	mail map[string][]modelMessage
 	ever map[store.ID]bool
@@ -53,7 +55,8 @@ func newModel(t *rapid.T, root, hash string) *model {
 }
 
 func (m *model) open() {
-	s, err := Open(m.dir, Options{Create: true, SegmentBytes: 4 << 10, BodyMemory: 2 * firstPiece, reclaimInterval: time.Millisecond})
+	s, err := Open(m.dir, Options{Create: true, SegmentBytes: 4 << 10, BodyMemory: 2 * firstPiece, reclaimInterval: time.Millisecond,
+		Now: func() time.Time { return time.Unix(1_800_000_000+m.now.Add(1), 0) }})
 	m.check(err)
 	m.s = s
 }
@@ -163,6 +166,32 @@ func (m *model) removeAccount(t *rapid.T) {
 	m.learnDrops()
 }
 
+// expire lets some of the oldest mail expire, but for what an open session sees.
+func (m *model) expire(t *rapid.T) {
+	held := rapid.SampledFrom(modelNames).Draw(t, "held")
+	drop := m.take(held)
+	defer drop.Close()
+	all := slices.Concat(m.mail[modelNames[0]], m.mail[modelNames[1]], m.mail[modelNames[2]])
+	if len(all) == 0 {
+		t.Skip("no mail")
+	}
+	before := rapid.SampledFrom(all).Draw(t, "before").id.Time()
+	n, err := m.s.expire(context.Background(), before)
+	m.check(err)
+	for name, mail := range m.mail {
+		if name == held {
+			continue
+		}
+		left := slices.DeleteFunc(slices.Clone(mail), func(msg modelMessage) bool { return msg.id.Time().Before(before) })
+		n -= len(mail) - len(left)
+		m.mail[name] = left
+	}
+	if n != 0 {
+		t.Fatalf("%d more expired than should have", n)
+	}
+	m.compare(held, drop)
+}
+
 // reopen stops in an orderly way.
 func (m *model) reopen(*rapid.T) {
 	m.check(m.s.Close())
@@ -225,7 +254,7 @@ func TestRebuildEqualsModel(t *testing.T) {
 		m := newModel(rt, root, hash)
 		defer func() { m.s.Close() }()
 		rt.Repeat(map[string]func(*rapid.T){
-			"deliver": m.deliver, "deliver more": m.deliver, "session": m.session, "remove account": m.removeAccount,
+			"deliver": m.deliver, "deliver more": m.deliver, "session": m.session, "remove account": m.removeAccount, "expire": m.expire,
 			"reopen": m.reopen, "crash": m.crash,
 		})
 		m.equal()

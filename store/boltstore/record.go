@@ -21,6 +21,8 @@ const (
 	kindTombstone = 5 // head: deletionHead; carries deletions forward while a copy of what they delete may exist
 
 	kindLoss = 6 // head: signed varints: entries and octets that a repair found missing
+
+	kindExpiry = 7 // head: deletionHead; mail that had waited for too long
 )
 
 // change is what one record of the log does to the index. It is made when the record is written, and again from the
@@ -37,7 +39,7 @@ type change struct {
 	octets     int64      // of these: trace and body
 	from       uint64     // kindMove: segment of the original
 
-	drop    store.MaildropID // kindDeletion, kindRemoval, kindTombstone
+	drop    store.MaildropID // of a record that deletes
 	deleted []uint64         // sequence numbers, ascending
 	freed   int64            // octets of the deleted entries, or of the lost
 	lost    int64            // kindLoss: entries
@@ -92,7 +94,7 @@ func appendBytes(b, field []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(field))), field...)
 }
 
-// deletionHead is the head of a kindDeletion or kindRemoval record.
+// deletionHead is the head of a record that deletes.
 //
 //	maildrop (8); uvarint octets freed; uvarint number; each: uvarint distance from the sequence number before
 func deletionHead(drop store.MaildropID, freed int64, deleted []uint64) []byte {
@@ -235,7 +237,7 @@ func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
 		}
 	case kindMessage:
 		err = c.readMessage(h, head)
-	case kindDeletion, kindRemoval, kindTombstone:
+	case kindDeletion, kindRemoval, kindExpiry, kindTombstone:
 		err = c.readDeletion(head)
 	case kindLoss:
 		err = c.readLoss(head)

@@ -37,6 +37,9 @@ func (t *totals) add(c *change) {
 	case kindRemoval:
 		t.removed += uint64(len(c.deleted))
 		t.octets -= c.freed
+	case kindExpiry:
+		t.expired += uint64(len(c.deleted))
+		t.octets -= c.freed
 	case kindLoss:
 		t.lost += c.lost
 		t.octets -= c.freed

@@ -1,0 +1,75 @@
+package boltstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"example.org/letterbox/store"
+)
+
+// expire deletes the messages that arrived before a moment, by the ids that they were given here, and returns how many. A
+// maildrop that a session holds is left for the next time: nothing vanishes from an open session.
+func (s *Store) expire(ctx context.Context, before time.Time) (int, error) {
+	if err := s.indexer.settle(0); err != nil {
+		return 0, err
+	}
+	waiting, err := s.index.counts()
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for drop := range waiting {
+		n, err := s.expireDrop(ctx, drop, before)
+		if total += n; err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// expireDrop is expire for one maildrop, which is locked only where something has expired.
+func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before time.Time) (int, error) {
+	if seqs, _, err := s.arrivedBefore(drop, before); err != nil || len(seqs) == 0 {
+		return 0, err
+	}
+	m := &maildrop{s: s, drop: drop, lost: make(chan struct{})}
+	if !s.hold(m) {
+		return 0, nil
+	}
+	defer m.Close() //nolint:errcheck // it never fails
+	// An account that is removed with its mail is removed before or after.
+	s.admission.RLock()
+	defer s.admission.RUnlock()
+	seqs, freed, err := s.arrivedBefore(drop, before)
+	if err != nil || len(seqs) == 0 {
+		return 0, err
+	}
+	if err := s.delete(ctx, kindExpiry, drop, freed, seqs); err != nil {
+		return 0, fmt.Errorf("expiry: %w", err)
+	}
+	return len(seqs), nil
+}
+
+// arrivedBefore lists what a maildrop holds from before a moment, and its octets.
+func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) (seqs []uint64, octets int64, err error) {
+	entries, err := s.waiting(drop)
+	for _, e := range entries {
+		if e.id.Time().Before(before) {
+			seqs = append(seqs, e.seq)
+			octets += e.octets
+		}
+	}
+	return seqs, octets, err
+}
+
+// hold locks a maildrop for the store's own work. It fails while somebody else holds it.
+func (s *Store) hold(m *maildrop) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut || s.inUse[m.drop] != nil {
+		return false
+	}
+	s.inUse[m.drop] = m
+	return true
+}
