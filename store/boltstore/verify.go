@@ -291,7 +291,7 @@ func repairLog(dir string, found func(store.Finding)) error {
 		return err
 	}
 	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: flagExternal}
-	err = seglog.Repair(filepath.Join(dir, "log"), opt, func(c *seglog.Corrupt) {
+	err = seglog.Repair(filepath.Join(dir, "log"), knownDurable(dir, id), opt, func(c *seglog.Corrupt) {
 		f := store.Finding{Text: c.Error()}
 		if c.ID != ([16]byte{}) {
 			f.Message = store.ID(c.ID).String()
@@ -305,6 +305,22 @@ func repairLog(dir string, found func(store.Finding)) error {
 		return err
 	}
 	return vfs.OS{}.SyncDir(dir)
+}
+
+// knownDurable is the position of the index, which speaks of nothing but durable records; the zero Mark where the index is
+// not there or not to be trusted.
+func knownDurable(dir string, id identity) seglog.Mark {
+	for _, name := range []string{condemnedFile, "index.db"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != (name == "index.db") {
+			return seglog.Mark{}
+		}
+	}
+	ix, at, err := openIndex(filepath.Join(dir, "index.db"), id.storeID())
+	if err != nil {
+		return seglog.Mark{}
+	}
+	ix.db.Close() //nolint:errcheck // it is removed next
+	return at.mark
 }
 
 // countLoss makes the counters agree with what is there, by a record that says how much was lost.

@@ -228,3 +228,34 @@ func TestSegmentLost(t *testing.T) {
 		t.Errorf("%d messages left of %d", n, len(want))
 	}
 }
+
+// TestRepairAtTheEnd: nothing in the log shows that its last record was acknowledged, but the index does: where it is damaged
+// the repair says so, and a damaged body is kept for RETR to find.
+func TestRepairAtTheEnd(t *testing.T) {
+	for name, at := range map[string]int64{"header": 20, "body": 80 + 40} {
+		t.Run(name, func(t *testing.T) {
+			ts := newTestStore(t, quiet)
+			ts.send(pattern(100))
+			ts.send(pattern(200))
+			m := ts.pick()
+			last := m.places[1].pos
+			m.Close()
+			if err := ts.Close(); err != nil {
+				t.Fatal(err)
+			}
+			flip(t, filepath.Join(ts.dir, "log", fmt.Sprintf("%016d.seg", last.Segment)), last.Offset+at)
+			var found []store.Finding
+			if err := Repair(ts.dir, func(f store.Finding) { found = append(found, f) }); err != nil {
+				t.Fatal(err)
+			}
+			ts.Store = openTest(t, ts.dir, quiet)
+			messages := ts.pick().Messages()
+			if wanted := map[string]int{"header": 1, "body": 2}[name]; len(messages) != wanted || len(found) != 2-wanted {
+				t.Errorf("%d messages are left, want %d; the repair said %v", len(messages), wanted, found)
+			}
+			if damage := ts.verify(); len(damage) != len(messages)-1 {
+				t.Errorf("verify: %v", damage)
+			}
+		})
+	}
+}

@@ -59,7 +59,7 @@ func TestRepairShort(t *testing.T) {
 	_, err := lt.open(Mark{})
 	t.Log("open:", err)
 	n := 0
-	if err := Repair(lt.dir, lt.opt, func(c *Corrupt) { n++; t.Log("reported:", c) }); err != nil {
+	if err := Repair(lt.dir, Mark{}, lt.opt, func(c *Corrupt) { n++; t.Log("reported:", c) }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := lt.open(Mark{}); err != nil || n == 0 {

@@ -9,15 +9,16 @@ import (
 )
 
 // Repair makes a log that Open refuses as damaged open again: it leaves out the records that can't be read, and accepts
-// that segments are missing. It tells report of each loss. Nobody else may have the log open. Every position in it changes,
-// so the caller replays all of it afterwards.
-func Repair(dir string, opt Options, report func(*Corrupt)) error {
+// that segments are missing. It tells report of each loss. known is up to where the caller knows the log to have been
+// durable, the zero Mark where it does not: what stands behind all that is known durable was never acknowledged, and is no
+// loss. Nobody else may have the log open. Every position in it changes, so the caller replays all of it afterwards.
+func Repair(dir string, known Mark, opt Options, report func(*Corrupt)) error {
 	opt.defaults()
 	seal, err := newSealer(opt.Key)
 	if err != nil {
 		return err
 	}
-	r := repair{log: &Log{dir: dir, opt: opt, seal: seal}, report: report}
+	r := repair{log: &Log{dir: dir, opt: opt, seal: seal}, known: known, report: report}
 	r.log.files = segments{open: map[uint64]*segment{}, have: map[uint64]bool{}, fs: opt.FS, path: func(n uint64) string { return segmentName(dir, n) }}
 	defer r.log.files.close() //nolint:errcheck // what was written was closed before
 	numbers, err := list(opt.FS, dir)
@@ -42,6 +43,7 @@ func Repair(dir string, opt Options, report func(*Corrupt)) error {
 
 type repair struct {
 	log    *Log
+	known  Mark
 	report func(*Corrupt)
 	last   segHeader // the last that could be read
 }
@@ -104,12 +106,22 @@ func (r *repair) segment(number uint64, last bool, seal Mark) error {
 	}
 	r.last = h
 	sc := &scanner{file: seg.file, number: number, end: size, seal: r.log.seal, flags: r.log.opt.Flags, off: segmentHeader}
-	records, lost, err := r.salvage(sc, last, h.born)
+	durable := size
+	if last {
+		durable = h.born
+		if r.known.Segment == number {
+			durable = max(durable, r.known.Offset)
+			seal = r.known
+		}
+	}
+	records, lost, err := r.salvage(sc, last, durable)
 	if seal.Segment == number && size < seal.Offset && h.flags&segRepaired == 0 {
 		r.report(&Corrupt{Pos: Pos{number, size}, Reason: fmt.Sprintf("the segment ends here and not at %d as it did; what stood between is lost", seal.Offset)})
 		lost++
 	}
-	if err != nil || (lost == 0 && headerErr == nil) {
+	// What only the caller knows to be durable the log has to say by itself from now on.
+	unsaid := last && r.known.Segment == number && r.known.Offset > saidDurable(h.born, records)
+	if err != nil || (lost == 0 && headerErr == nil && !unsaid) {
 		return err
 	}
 	h.flags |= segRepaired
@@ -119,12 +131,8 @@ func (r *repair) segment(number uint64, last bool, seal Mark) error {
 
 // salvage lists the records that can be read and reports the gaps between them. What stands behind all that was known
 // durable is no loss: the next Open decides over it.
-func (r *repair) salvage(sc *scanner, last bool, born int64) (records []*found, lost int, err error) {
+func (r *repair) salvage(sc *scanner, last bool, durable int64) (records []*found, lost int, err error) {
 	var losses []*Corrupt
-	durable := sc.end
-	if last {
-		durable = born
-	}
 	for {
 		f, err := sc.next()
 		if errors.Is(err, io.EOF) {
@@ -156,10 +164,18 @@ func (r *repair) salvage(sc *scanner, last bool, born int64) (records []*found, 
 			lost++
 		}
 	}
-	if lost > 0 && last {
+	if last {
 		records, err = sc.wholeFrom(records, durable)
 	}
 	return records, lost, err
+}
+
+// saidDurable is up to where a segment that was born with so much says that it was durable.
+func saidDurable(born int64, records []*found) int64 {
+	for _, f := range records {
+		born = max(born, f.durableTo)
+	}
+	return born
 }
 
 // wholeFrom leaves out what stands behind durable and is torn: it was never acknowledged.
