@@ -2,17 +2,27 @@
 //
 // # Folder
 //
-//	lock         held by the one process that may touch anything else here
-//	identity     JSON: format of the folder, id of the store, key that seals the log; written once
-//	ballast      space that is given up when the disk is full, so that mail can be fetched and deleted
-//	bodies/      bodies over 1 MiB, one file each, named by the message's id
-//	log/         segments of package seglog: everything that was acknowledged about mail
-//	index.db     bbolt; derived from the log, rebuilt on any doubt
-//	accounts.db  bbolt; facts of its own: accounts, aliases, catch-alls
+//	lock             held by flock(2) by the one process that may touch anything else here; empty
+//	identity         one JSON object and a line feed: "format", 1; "store", 32 hexadecimal digits, the id of the store; "key",
+//	                 64 hexadecimal digits, which seals the log. Written once
+//	ballast          32 MiB that are given up when the disk is full, so that mail can be fetched and deleted
+//	bodies/          bodies over 1 MiB, and others while memory is short: a file each with the octets of the body alone, its
+//	                 name the message's id as 26 characters; with .new behind it while it is written
+//	log/             segments of package seglog: everything that was acknowledged about mail
+//	index.db         bbolt; derived from the log, rebuilt on any doubt
+//	index.condemned  stands beside it while its content is not to be believed
+//	accounts.db      bbolt; facts of its own: accounts, aliases, catch-alls
+//
+// # Format 1
+//
+// The format of identity, log and bodies is frozen: testdata/format1 is a store of it that every later version must open. A
+// record, once written, keeps its meaning. What is new gets a new kind or a new flag, and the folder the next format number;
+// a program that meets a format, a kind or a flag that it does not know refuses the store and names it. index.db is free to
+// change, since it can be made again.
 //
 // # Records of the log
 //
-// Numbers are uvarints unless a size in octets stands behind them; those are little endian.
+// Numbers are uvarints (as encoding/binary has them) unless a size in octets stands behind them; those are little endian.
 //
 //	kind 1, message   head: length and octets of the SMTP session, of the reverse-path, of the trace lines; number of
 //	                  recipients; for each: maildrop (8), length and octets of its own lines. Body: the message as it
@@ -26,7 +36,14 @@
 //	                  still have the message; flags and body as kind 1.
 //	kind 5, tombstone made by reclaim. As kind 2: carries deletions forward while a copy of what they delete may exist.
 //	kind 6, loss      made by a repair. Head: entries and octets that are gone without having been deleted, both signed
-//	                  varints.
+//	                  varints (zigzag). No body.
+//	kind 7, expiry    as kind 2: mail that had waited for too long.
+//
+// The id of a record is a ULID; that of a message is its UIDL, that of any other record is used for nothing but is never given
+// to a message either. The sequence number of a message's record is the one in the keys of its entries, and stays when the
+// message moves. A deletion names only messages whose records stand in front of it. The eight totals in a segment's header
+// are entries delivered, imported, restored, deleted, expired and removed, octets present (signed) and entries lost (signed);
+// the caller's 16 octets there are the largest id that was given.
 //
 // What RETR sends is a recipient's own lines, the trace lines and the body.
 //
@@ -42,6 +59,19 @@
 //	maildrops  maildrop (8) -> messages, octets
 //	segments   segment (8) -> octets of records whose message somebody has, octets of records that delete, smallest and
 //	           largest sequence number that it ever held, offset up to which deletions are counted
+//
+// # accounts.db
+//
+// Numbers are big endian, 8 octets.
+//
+//	meta       format: version (1), id of the store (16)
+//	           revision: of the facts, one more with each change
+//	           next-maildrop: the largest maildrop that was ever given to an account
+//	accounts   address -> JSON object: maildrop, hash, disabled, created
+//	aliases    address, or @ and a domain -> JSON list of targets
+//	catchalls  domain -> address
+//
+// # Order
 //
 // The state is written in the same transaction as what it speaks of. The index is a function of the log: applying a record
 // twice changes nothing. It lags behind the log by a second or so; opening a maildrop applies what is pending for it first.

@@ -46,6 +46,12 @@
 // The chain of a segment is the CRC-32C of its record headers, one behind the other. It stands for every octet, since each
 // header holds the checksums of its head and body.
 //
+// # The file "dropped"
+//
+// It names the segments that were given up, so that one that is missing for another reason is found: ascending spans as 5-12
+// with a space between two, a line feed, 32 hexadecimal digits, a line feed. The digits are the seal of the word dropped and
+// of the first line without its end. The file is replaced whole before a segment goes; without it none ever went.
+//
 // # Order of calls
 //
 // Append: write all records of the group with one vectored write, fdatasync, then acknowledge. A write that fails is cut
