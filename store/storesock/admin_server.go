@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -124,17 +125,44 @@ func (s *adminServer) exchange(ctx context.Context, w *wire) error {
 	if err := decodeRequest(message, &q); err != nil {
 		return err
 	}
-	// What is read to its end is done and answered, also while the process stops; but looking at the whole store takes
-	// too long for that.
-	if q.Op != opVerify {
+	// What is read to its end is done and answered, also while the process stops and when the client is gone; but looking
+	// at the whole store takes too long for that.
+	unwatch := func() bool { return false }
+	if q.Op == opVerify {
+		ctx, unwatch = w.whileThere(ctx)
+	} else {
 		ctx = context.WithoutCancel(ctx)
 	}
 	answer := s.answer(ctx, q)
+	if unwatch() {
+		return io.EOF // and nobody to answer
+	}
 	err = w.writeMessage(answer)
 	if errors.Is(err, errMessageSize) {
 		err = w.writeMessage(adminAnswer{Failure: encodeError(err)})
 	}
 	return err
+}
+
+// whileThere returns a context that ends with ctx, or when the other side hangs up. Nobody else may read meanwhile. stop must
+// follow; it tells whether the other side is gone. What came from it in the meantime is left for the next read.
+func (c *wire) whileThere(ctx context.Context) (_ context.Context, stop func() (gone bool)) {
+	ctx, cancel := context.WithCancel(ctx)
+	c.conn.SetReadDeadline(time.Time{}) //nolint:errcheck // the read fails then, too
+	ended := make(chan error, 1)
+	go func() {
+		_, err := c.r.Peek(1)
+		if err != nil {
+			cancel()
+		}
+		ended <- err
+	}()
+	return ctx, func() bool {
+		c.conn.SetReadDeadline(time.Unix(1, 0)) //nolint:errcheck // it fails on a closed connection, whose read has ended
+		err := <-ended
+		cancel()
+		return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+	}
 }
 
 // decodeRequest refuses fields that it does not know: an edit that is understood in part would do something else than it
