@@ -108,8 +108,8 @@ func (b bodies) remove(ids []store.ID) error {
 	return errors.Join(errs...)
 }
 
-// sweep removes the files that alive does not know: what a crash left behind. It is called after the whole log was applied.
-func (b bodies) sweep(alive func(store.ID) (bool, error)) error {
+// sweep removes the files that were never finished, and hands those that alive does not know to orphan.
+func (b bodies) sweep(alive func(store.ID) (bool, error), orphan func(store.ID) error) error {
 	entries, err := b.fs.ReadDir(b.dir)
 	if err != nil {
 		return err
@@ -120,16 +120,18 @@ func (b bodies) sweep(alive func(store.ID) (bool, error)) error {
 		if err != nil || id.String() != text {
 			return fmt.Errorf("%s: not a body of the store; move it elsewhere", filepath.Join(b.dir, e.Name()))
 		}
-		keep := false
-		if !left {
-			if keep, err = alive(id); err != nil {
-				return err
-			}
-		}
-		if !keep {
+		if left {
 			if err := b.fs.Remove(filepath.Join(b.dir, e.Name())); err != nil {
 				return err
 			}
+			continue
+		}
+		keep, err := alive(id)
+		if err == nil && !keep {
+			err = orphan(id)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

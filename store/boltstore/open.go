@@ -158,7 +158,7 @@ func (s *Store) replay() (_ state, err error) {
 
 // settleFolder brings what is not the log's in line with it.
 func (s *Store) settleFolder() error {
-	if err := s.bodies.sweep(s.index.alive); err != nil {
+	if err := s.settleBodies(); err != nil {
 		return err
 	}
 	if err := s.index.forget(); err != nil {

@@ -40,6 +40,8 @@ type Options struct {
 	FS           vfs.FS           // nil: the operating system's
 	Now          func() time.Time // nil: time.Now
 
+	salvaged func(store.Finding) // told of each body that is set aside behind a repair; nil: Log
+
 	// For tests.
 	keepHashes      bool // do not replace cheap hashes
 	reclaimInterval time.Duration

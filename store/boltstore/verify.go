@@ -265,12 +265,13 @@ func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
 }
 
 // Repair rebuilds the index in dir from the log, leaving out of the log what can't be read, and tells found of each loss.
+// What stood in files of its own, large bodies, is kept in the folder salvaged when the record of its message is lost.
 // No other process may hold the folder. The store opens afterwards, unless the files that hold no mail are damaged.
 func Repair(dir string, found func(store.Finding)) error {
 	if err := repairLog(dir, found); err != nil {
 		return err
 	}
-	s, err := Open(dir, Options{})
+	s, err := Open(dir, Options{salvaged: found})
 	if err != nil {
 		return err
 	}
@@ -290,14 +291,23 @@ func repairLog(dir string, found func(store.Finding)) error {
 	if err != nil {
 		return err
 	}
+	before, err := markRepair(dir)
+	if err != nil {
+		return err
+	}
+	lost := false
 	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: flagExternal}
 	err = seglog.Repair(filepath.Join(dir, "log"), knownDurable(dir, id), opt, func(c *seglog.Corrupt) {
+		lost = true
 		f := store.Finding{Text: c.Error()}
 		if c.ID != ([16]byte{}) {
 			f.Message = store.ID(c.ID).String()
 		}
 		found(f)
 	})
+	if err == nil && !lost && !before {
+		err = unmarkRepair(dir)
+	}
 	if err != nil {
 		return err
 	}
