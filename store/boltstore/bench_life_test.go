@@ -16,10 +16,15 @@ import (
 
 // fillStore delivers n messages to the maildrops, many at once.
 func fillStore(b *testing.B, s *Store, drops []store.MaildropID, n, size int) {
+	fillFrom(b, s, drops, 256, n, size)
+}
+
+// fillFrom is fillStore from so many writers.
+func fillFrom(b *testing.B, s *Store, drops []store.MaildropID, writers, n, size int) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	body := make([]byte, size)
-	for range 256 {
+	for range writers {
 		wg.Go(func() {
 			for {
 				i := next.Add(1) - 1
