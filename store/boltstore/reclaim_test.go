@@ -16,11 +16,12 @@ import (
 	"example.org/letterbox/store/vfs/vfstest"
 )
 
-// quiet keeps the background reclaim from running after the first look, so that a test can do it step by step.
+// quiet keeps the background reclaim from running after the first look; a test that does it step by step stops it.
 var quiet = Options{SegmentBytes: 64 << 10, reclaimInterval: time.Hour}
 
 func (ts *testStore) reclaim() {
 	ts.Helper()
+	ts.reclaimer.stop() // its first look may still be to come, and two must not work at once
 	r := &reclaimer{s: ts.Store, ctx: ts.Context()}
 	if err := r.work(); err != nil {
 		ts.Fatal(err)
