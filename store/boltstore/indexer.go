@@ -68,6 +68,9 @@ func (x *indexer) add(changes []*change, after seglog.Mark) {
 		x.hurry()
 		x.changed.Wait()
 	}
+	// Between the first that waits and so many that a batch is full there is nothing that run would do. Waking it at each
+	// group would take a processor from those who wait for the answer.
+	news := len(x.queue) == 0 || x.pending < indexBatch && x.pending+len(changes) >= indexBatch
 	x.queue = append(x.queue, group{changes, after})
 	x.queued++
 	x.pending += len(changes)
@@ -76,7 +79,9 @@ func (x *indexer) add(changes []*change, after seglog.Mark) {
 		x.touch(c, 1)
 	}
 	x.mu.Unlock()
-	x.signal()
+	if news {
+		x.signal()
+	}
 }
 
 // pass moves the state behind a group.
@@ -214,7 +219,10 @@ func (x *indexer) flush() bool {
 		x.retire(batch, groups)
 	}
 	x.changed.Broadcast()
-	return !x.stopped && x.err == nil
+	if len(x.queue) > 0 { // what came meanwhile
+		x.signal()
+	}
+	return x.err == nil && (!x.stopped || len(x.queue) > 0)
 }
 
 // write applies changes in pieces; the position moves with the last.
@@ -224,6 +232,9 @@ func (x *indexer) write(changes []*change, at state) error {
 		var after *state
 		if i == len(pieces)-1 {
 			after = &at
+		}
+		if i > 0 && x.ix.gentle {
+			time.Sleep(rest)
 		}
 		orphans, err := x.ix.apply(piece, after)
 		if err != nil {
