@@ -12,6 +12,8 @@
 //	index.db         bbolt; derived from the log, rebuilt on any doubt
 //	index.condemned  stands beside it while its content is not to be believed
 //	accounts.db      bbolt; facts of its own: accounts, aliases, catch-alls
+//	salvaged/        bodies of large messages whose records a repair lost, under their names; never removed by letterbox
+//	repair-unfinished  stands, empty, from before a repair changes the log until such bodies were set aside
 //
 // # Format 1
 //
