@@ -90,14 +90,21 @@ type Pickup interface {
 	Open(ctx context.Context, l Login) (Maildrop, error)
 }
 
-// Login is one attempt to log in.
+// Login is one attempt to log in: with a Secret, or by an Exchange in which none is sent.
 type Login struct {
 	Session   string     // the POP3 session
 	Peer      netip.Addr // the client's address; invalid for a unix socket
 	TLS       bool
-	Mechanism string // USER or PLAIN
-	Name      string // an account's address in any case
+	Mechanism string // USER, PLAIN, LOGIN, SCRAM-SHA-256 or SCRAM-SHA-256-PLUS
+	Name      string // an account's address in any case; empty with Exchange, in which the client says it
 	Secret    string
+
+	// Exchange is set for SCRAM (RFC 5802) alone. It carries one message of the owner's to the client and returns the
+	// client's next: nil asks for the client-first-message, then come server-first-message and, once the client is known,
+	// server-final-message, whose answer is empty. An error of it ends Open, which returns it.
+	Exchange func(ctx context.Context, server []byte) (client []byte, err error)
+	// Binding is the TLS channel's data of type tls-exporter (RFC 9266) for SCRAM-SHA-256-PLUS; nil without.
+	Binding []byte
 }
 
 // Maildrop is one locked maildrop as it was when Open returned. Mail that comes later is not in it.
