@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -49,28 +48,7 @@ func ServeAdmin(ctx context.Context, l net.Listener, a store.Admin, log zerolog.
 }
 
 func (s *adminServer) serve(ctx context.Context, l net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
-	defer cancel() // before the wait: ends those that are idle
-	for {
-		c, err := l.Accept()
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case err != nil:
-			s.log.Warn().Err(err).Msg("can't accept a command")
-			select {
-			case <-ctx.Done():
-			case <-time.After(100 * time.Millisecond): // out of descriptors, most likely
-			}
-		default:
-			sessions.Go(func() { s.session(ctx, c) })
-		}
-	}
+	return serveConns(ctx, l, s.log, s.session)
 }
 
 // session is one connection from its hello to its end.

@@ -51,19 +51,25 @@ func encodeError(err error) *failure {
 	if err == nil {
 		return nil
 	}
-	f := &failure{Code: codeOther, Text: err.Error()}
+	f := &failure{Code: codeOf(err), Text: err.Error()}
 	if errors.As(err, &f.Edit) {
 		f.Code = codeEdit
-		return f
-	}
-	for _, n := range names() {
-		if errors.Is(err, n.err) {
-			f.Code = n.code
-			break
-		}
 	}
 	return f
 }
+
+// codeOf is all that the deliver and pickup sockets tell of an error.
+func codeOf(err error) string {
+	for _, n := range names() {
+		if errors.Is(err, n.err) {
+			return n.code
+		}
+	}
+	return codeOther
+}
+
+// errorOf is the way back from codeOf.
+func errorOf(code string) error { return decodeError(&failure{Code: code}) }
 
 // remoteError is an error of the other side.
 type remoteError struct {

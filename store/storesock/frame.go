@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -34,7 +35,7 @@ var errFrame = errors.New("not a frame of this protocol")
 // errMessageSize is a message that is longer than a message may be.
 var errMessageSize = fmt.Errorf("more than %d MiB in one message", maxMessage>>20)
 
-// wire is one connection, used by one goroutine at a time.
+// wire is one connection, read by one goroutine at a time and written by one.
 type wire struct {
 	conn net.Conn
 	r    *bufio.Reader
@@ -43,6 +44,10 @@ type wire struct {
 	stall time.Duration
 	// limit is the longest message, in octets.
 	limit int
+
+	mu        sync.Mutex
+	last      time.Time // no read goes on beyond; zero while the service runs
+	unlimited bool      // reads have no deadline now
 }
 
 func newWire(c net.Conn, stall time.Duration) *wire {
@@ -80,10 +85,8 @@ func unexpected(err error) error {
 }
 
 func writeFrame(w io.Writer, kind frameType, content []byte) error {
-	var head [headLength]byte
-	head[0] = byte(kind)
-	binary.BigEndian.PutUint32(head[1:], uint32(len(content)))
-	if _, err := w.Write(head[:]); err != nil {
+	head := [headLength]byte{byte(kind)}
+	if _, err := w.Write(closeFrame(head[:], 0, len(content))); err != nil {
 		return err
 	}
 	_, err := w.Write(content)

@@ -15,8 +15,12 @@ const protocol = 1
 // helloTime is how long a side waits for the other's hello.
 const helloTime = 5 * time.Second
 
-// adminService is the name of the admin socket's service.
-const adminService = "admin"
+// The services, one for each socket.
+const (
+	adminService   = "admin"
+	deliverService = "deliver"
+	pickupService  = "pickup"
+)
 
 // hello is what each side says first. Its form never changes, so that any two versions can tell each other their numbers.
 type hello struct {
@@ -47,6 +51,18 @@ func (e *ProtocolError) Error() string {
 // Unwrap returns store.ErrUnavailable.
 func (e *ProtocolError) Unwrap() error { return store.ErrUnavailable }
 
+// StoreError means that the process at the socket holds another store now than when we first reached it, so that what we
+// know of maildrops is not about its own. It is temporary (store.ErrUnavailable): this process is about to be restarted.
+type StoreError struct{ Ours, Theirs string }
+
+// Error names both ids.
+func (e *StoreError) Error() string {
+	return fmt.Sprintf("the store's process holds store %q now, and this one began with store %q: restart this one", e.Theirs, e.Ours)
+}
+
+// Unwrap returns store.ErrUnavailable.
+func (e *StoreError) Unwrap() error { return store.ErrUnavailable }
+
 // greet sends our hello.
 func (c *wire) greet(h hello) error {
 	h.Protocol = protocol
@@ -54,10 +70,7 @@ func (c *wire) greet(h hello) error {
 	if err != nil {
 		return err
 	}
-	if err := c.writeOne(helloFrame, content); err != nil {
-		return err
-	}
-	return c.w.Flush()
+	return c.send(appendFrame(nil, helloFrame, content))
 }
 
 // greeting reads the other side's hello and checks that it means us.
@@ -79,7 +92,7 @@ func (c *wire) greeting(service string) (hello, error) {
 	case h.Refused == refusedUser:
 		return h, ErrDenied
 	case h.Refused != "":
-		return h, fmt.Errorf("%w: too many commands at once", store.ErrUnavailable)
+		return h, fmt.Errorf("%w: too many connections at once", store.ErrUnavailable)
 	case h.Service != service:
 		return h, fmt.Errorf("%w: the socket is for %q, not for %q", store.ErrUnavailable, h.Service, service)
 	}
