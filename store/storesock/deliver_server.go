@@ -44,14 +44,14 @@ type deliverSession struct {
 	*deliverServer
 	wire *wire
 
-	open      atomic.Bool // a draft is
-	draft     store.Draft // nil while none is open
-	outcome   *outcome
-	sid       string // the SMTP session of the draft
-	final     []byte // what came of the Final
-	hasParts  bool
-	reserved  int64 // of finals
-	small     [512]byte
+	open     atomic.Bool // a draft is
+	draft    store.Draft // nil while none is open
+	outcome  *outcome
+	sid      string // the SMTP session of the draft
+	final    []byte // what came of the Final
+	hasParts bool
+	reserved int64 // of finals
+	small    [512]byte
 }
 
 func (s *deliverServer) session(ctx context.Context, c net.Conn) {
