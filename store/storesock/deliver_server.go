@@ -67,7 +67,7 @@ func (s *deliverServer) session(ctx context.Context, c net.Conn) {
 	stop := context.AfterFunc(ctx, func() {
 		grace := time.Duration(0)
 		if d.open.Load() {
-			grace = stopGrace
+			grace = s.grace
 		}
 		w.stopReading(time.Now().Add(grace))
 	})

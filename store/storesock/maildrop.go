@@ -27,6 +27,7 @@ const (
 type maildrop struct {
 	wire     *wire
 	messages []store.Message
+	buffers  *sync.Pool // of *[streamBuffer]byte
 
 	in      chan request // from the reader; closed when the connection is at its end
 	credit  atomic.Int64 // octets of messages that the owner may still send
@@ -54,7 +55,7 @@ func (m *maildrop) Lost() <-chan struct{} { return m.lost }
 func (m *maildrop) read() {
 	defer m.end()
 	for {
-		kind, content, err := m.wire.next(time.Time{}, maxFrame)
+		kind, content, err := m.next()
 		if err != nil {
 			return
 		}
@@ -79,6 +80,32 @@ func (m *maildrop) read() {
 		default:
 			return
 		}
+	}
+}
+
+// next reads a frame. Large contents stand in memory that free takes back.
+func (m *maildrop) next() (frameType, []byte, error) {
+	kind, n, err := m.wire.head(time.Time{}, maxFrame)
+	if err != nil {
+		return 0, nil, err
+	}
+	var content []byte
+	if n <= pooledFrom || n > streamBuffer {
+		content = make([]byte, n)
+	} else if buffer, ok := m.buffers.Get().(*[streamBuffer]byte); ok {
+		content = buffer[:n]
+	} else {
+		content = new([streamBuffer]byte)[:n]
+	}
+	return kind, content, m.wire.content(content)
+}
+
+// pooledFrom is from how many octets on taking memory costs more than keeping it.
+const pooledFrom = 8 << 10
+
+func (m *maildrop) free(content []byte) {
+	if cap(content) == streamBuffer {
+		m.buffers.Put((*[streamBuffer]byte)(content[:streamBuffer]))
 	}
 }
 

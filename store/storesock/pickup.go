@@ -33,7 +33,7 @@ const (
 	// window is how many octets of messages the owner sends before the client has taken them, and so what a client holds
 	// of messages at most.
 	window = 128 << 10
-	// maxAhead is how many messages one retrieve frame asks for, where they fit into the window.
+	// maxAhead is how many messages one retrieve frame asks for at most.
 	maxAhead = 64
 	// streamBuffer is what the owner holds of messages for a session, while it sends them.
 	streamBuffer = 64 << 10

@@ -3,6 +3,7 @@ package storesock
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 // however it closes, the lock is gone. While the owner is away, every call fails with store.ErrUnavailable at once. Its
 // methods may be called by any number of goroutines.
 type Pickup struct {
-	owner  owner
-	closed atomic.Bool
+	owner   owner
+	closed  atomic.Bool
+	buffers sync.Pool // of *[streamBuffer]byte
 }
 
 var _ store.Pickup = (*Pickup)(nil)
@@ -61,9 +63,16 @@ func (p *Pickup) Open(ctx context.Context, l store.Login) (store.Maildrop, error
 		w.conn.Close()
 		return nil, err
 	}
-	m := &maildrop{wire: w, messages: messages, in: make(chan request, inbound), lost: make(chan struct{})}
+	return p.maildrop(w, messages), nil
+}
+
+// maildrop is one that w holds open.
+func (p *Pickup) maildrop(w *wire, messages []store.Message) *maildrop {
+	m := &maildrop{
+		wire: w, messages: messages, buffers: &p.buffers, in: make(chan request, inbound), lost: make(chan struct{}),
+	}
 	go m.read()
-	return m, nil
+	return m
 }
 
 // login sends a login and returns the snapshot.

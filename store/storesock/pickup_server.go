@@ -164,9 +164,6 @@ func (p *pickupSession) open(ctx context.Context) error {
 		err = errors.New("maildrop holds more messages than can be listed")
 	}
 	if err != nil {
-		if ctx.Err() != nil { // the client hung up, or we stop
-			return errRefused
-		}
 		if err := p.fail("open", err); err != nil {
 			return err
 		}

@@ -20,13 +20,16 @@ type stream struct {
 // has tells whether the message at index i is the next that comes.
 func (s *stream) has(i int) bool { return s.next < s.end && s.next == i }
 
-// ask asks the owner for the message at index i, and, where the client takes one after the other, for those behind it that
-// fit into the window.
+// aheadOctets is how much one retrieve frame asks for where it asks for several messages. It may be more than the window,
+// so that the owner reads on while the client takes what has come.
+const aheadOctets = 1 << 20
+
+// ask asks the owner for the message at index i, and, where the client takes one after the other, for those behind it.
 func (m *maildrop) ask(i int) error {
 	total := m.messages[i].Octets
 	end := i + 1
 	if i == m.stream.likely {
-		for end < len(m.messages) && end-i < maxAhead && m.messages[end].Octets <= window-total {
+		for end < len(m.messages) && end-i < maxAhead && m.messages[end].Octets <= aheadOctets-total {
 			total += m.messages[end].Octets
 			end++
 		}
@@ -73,7 +76,10 @@ func (m *maildrop) finishReader(ctx context.Context) error {
 	}
 	m.reader = nil
 	defer r.close(errSuperseded)
-	if m.stream.ungranted > 0 { // much is still to come
+	if err := r.grant(int64(len(r.chunk))); err != nil { // what is dropped is taken too
+		return err
+	}
+	if m.stream.ungranted > 0 && !r.whole { // much may still come
 		return m.abandon(ctx)
 	}
 	// What is still to come was allowed to be sent, so it is here or about to be; and others may follow it.
@@ -95,7 +101,8 @@ var (
 type messageReader struct {
 	m     *maildrop
 	ctx   context.Context
-	chunk []byte // what has come and not been read
+	frame []byte // the content of the last frame
+	chunk []byte // what of it has not been read
 	left  int64  // octets that have not come
 	whole bool   // nothing more comes
 	err   error  // then what follows chunk
@@ -114,14 +121,17 @@ func (r *messageReader) Read(p []byte) (int, error) {
 		return 0, r.err
 	}
 	n := copy(p, r.chunk)
-	r.chunk = r.chunk[n:]
+	if r.chunk = r.chunk[n:]; len(r.chunk) == 0 {
+		r.m.free(r.frame)
+		r.frame = nil
+	}
 	return n, r.grant(int64(n))
 }
 
 // grant gives the owner credit for n octets that were read, in steps.
 func (r *messageReader) grant(n int64) error {
 	s := &r.m.stream
-	if s.consumed += n; s.consumed < window/2 || s.ungranted == 0 || r.whole {
+	if s.consumed += n; s.consumed < window/2 || s.ungranted == 0 {
 		return nil
 	}
 	more := min(s.consumed, s.ungranted)
@@ -159,6 +169,7 @@ func (r *messageReader) fetch() error {
 		if r.left < 0 || f.kind == lastFrame && r.left > 0 {
 			return r.m.garbage()
 		}
+		r.frame = f.content
 		if r.chunk = f.content; f.kind == lastFrame {
 			r.ends(io.EOF)
 		}
@@ -177,5 +188,4 @@ func (r *messageReader) fetch() error {
 func (r *messageReader) ends(err error) {
 	r.whole, r.err = true, err
 	r.m.stream.next++
-	r.m.stream.ungranted = 0 // a message that was not granted whole was the only one
 }

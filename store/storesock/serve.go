@@ -58,12 +58,13 @@ type service struct {
 	slots chan struct{}
 	stall time.Duration // for the rest of a frame, and for one that is written
 	idle  time.Duration // between two requests, where nothing is open
+	grace time.Duration // for a draft under way, once the service stops
 }
 
 // newService makes a service for owner, whose method StoreID() string, where it has one, says what clients are told.
 func newService(name string, owner any, log zerolog.Logger) service {
 	s := service{
-		name: name, slots: make(chan struct{}, maxSessions), stall: serverStall, idle: 10 * time.Minute,
+		name: name, slots: make(chan struct{}, maxSessions), stall: serverStall, idle: 10 * time.Minute, grace: stopGrace,
 		log: log.With().Str("listener", name).Logger().Sample(&zerolog.BurstSampler{Burst: logBurst, Period: time.Minute}),
 	}
 	if named, ok := owner.(interface{ StoreID() string }); ok {
