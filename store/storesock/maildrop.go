@@ -219,7 +219,7 @@ func graceful(ctx context.Context) (context.Context, context.CancelFunc) {
 func (m *maildrop) answer(ctx context.Context) error {
 	f, err := m.take(ctx, answerTime)
 	if err != nil {
-		m.wire.conn.Close() // a late answer would be taken for another's
+		m.wire.conn.Close()                // a late answer would be taken for another's
 		if errors.Is(err, store.ErrLost) { // which would say that nothing was done
 			err = errBroken
 		}
