@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/app"
@@ -15,7 +18,8 @@ const healthTime = 8 * time.Second
 
 func healthCommands() []command {
 	return []command{{
-		name: "health", text: "ask the running letterbox whether it is ready; exit 1 and the reason if not", keys: storeKeys, setup: health,
+		name: "health", usage: "[ROLE]", text: "ask the running letterbox, or one role of it, whether it is ready; exit 1 and why if not",
+		max: 1, keys: storeKeys, setup: health,
 	}}
 }
 
@@ -27,10 +31,50 @@ func health(*flag.FlagSet) action {
 		}
 		ctx, cancel := context.WithTimeout(ctx, healthTime)
 		defer cancel()
-		if err := probe.Health(ctx, app.HealthSocket(cfg.Data)); err != nil {
+		if len(c.args) == 1 {
+			role := app.Role(c.args[0])
+			if role != app.Serve && !slices.Contains(app.Split(), role) {
+				return usagef("there is no role %q: ask for serve, store, smtpd or pop3d", c.args[0])
+			}
+			err = probe.Health(ctx, app.HealthSocket(app.RunFolder(cfg), role))
+		} else {
+			err = whole(ctx, app.RunFolder(cfg))
+		}
+		if err != nil {
 			return fmt.Errorf("not ready: %w", err)
 		}
 		_, err = fmt.Fprintln(c.stdout, "ready")
 		return err
 	}
+}
+
+// whole asks whatever runs here: the one process that holds all, else the three.
+func whole(ctx context.Context, run string) error {
+	one := probe.Health(ctx, app.HealthSocket(run, app.Serve))
+	if !errors.Is(one, probe.ErrNotRunning) {
+		return one
+	}
+	var errs []error
+	for _, role := range app.Split() {
+		err := probe.Health(ctx, app.HealthSocket(run, role))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", role, err))
+		}
+		if errors.Is(err, probe.ErrNotRunning) && len(errs) == len(app.Split()) {
+			return one // nobody runs at all
+		}
+	}
+	return oneLine(errs)
+}
+
+// oneLine joins errors into one sentence; nil of none.
+func oneLine(errs []error) error {
+	var texts []string
+	for _, err := range errs {
+		texts = append(texts, err.Error())
+	}
+	if texts == nil {
+		return nil
+	}
+	return errors.New(strings.Join(texts, "; "))
 }

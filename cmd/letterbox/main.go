@@ -48,6 +48,9 @@ func report(stderr io.Writer, err error) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	}
+	if ended := (*app.ExitError)(nil); errors.As(err, &ended) {
+		return max(ended.Code, exitFailed) // it has said why
+	}
 	usage, wrong, input := (*usageError)(nil), (*config.Error)(nil), (*app.InputError)(nil)
 	isWrong := errors.As(err, &wrong)
 	if isWrong {

@@ -41,7 +41,7 @@ type command struct {
 // Which keys have flags in a command: all of them where the daemon's configuration is at stake, else those that say where
 // the store is.
 func allKeys(config.Key) bool     { return true }
-func storeKeys(k config.Key) bool { return k.Name == "data" }
+func storeKeys(k config.Key) bool { return k.Name == "data" || k.Name == "run" }
 
 // commands returns the table, in the order of the help.
 func commands() []command {

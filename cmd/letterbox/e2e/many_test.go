@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -58,7 +57,7 @@ func TestSIGTERM(t *testing.T) {
 		f.run(s.addr["smtp"])
 	}()
 	wait(t, enough, "acknowledgements")
-	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.signal()
 
 	if l, err := idle.reply("421"); err != nil {
 		t.Errorf("an idle session got %q, %v", l, err)

@@ -82,7 +82,7 @@ func TestRecipients(t *testing.T) {
 // TestNoAccount takes no message and bounces none while the store knows nobody.
 func TestNoAccount(t *testing.T) {
 	data := t.TempDir() + "/data"
-	s := launch(t, data, "--smtp", "127.0.0.1:0", "--pop3", "off", "--pop3s", "off", "--metrics", "off")
+	s := launch(t, shape(t), data, "--smtp", "127.0.0.1:0", "--pop3", "off", "--pop3s", "off", "--metrics", "off")
 	s.ready("smtp")
 	if _, err := tryPut(s, []byte(header), alice); err == nil || !strings.HasPrefix(err.Error(), "reply 451 4.3.0") {
 		t.Errorf("got %v, want 451 4.3.0", err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,15 +28,22 @@ const (
 // patience bounds every wait for something that must happen. It is long, since a test machine may be busy.
 const patience = 60 * time.Second
 
-// server is one running letterbox.
+// server is one running letterbox, in whatever shape.
 type server struct {
-	t    *testing.T
+	t     *testing.T
+	shape string
+	procs []*proc // in the order of their start; the last is stopped first
+	data  string  // its data folder
+	cert  string  // its certificate, which clients trust
+	log   *logLines
+	addr  map[string]string // listener -> HOST:PORT
+}
+
+// proc is one process of a server.
+type proc struct {
+	role string // serve, store, smtpd or pop3d
 	cmd  *exec.Cmd
-	data string // its data folder
-	cert string // its certificate, which clients trust
-	log  *logLines
-	done chan struct{}     // closed when the process is over
-	addr map[string]string // listener -> HOST:PORT
+	done chan struct{} // closed when it is over
 }
 
 // serve starts letterbox with its own data folder and all listeners on free ports of 127.0.0.1.
@@ -47,22 +55,40 @@ func serve(t *testing.T, extra ...string) *server {
 // serveData is serve with the data folder given, which may hold a store already.
 func serveData(t *testing.T, data string, extra ...string) *server {
 	t.Helper()
+	return serveShape(t, shape(t), data, extra...)
+}
+
+// serveShape is serveData in a given shape.
+func serveShape(t *testing.T, shape, data string, extra ...string) *server {
+	t.Helper()
 	cert, key := certificate(t)
 	args := append([]string{
 		"--smtp", "127.0.0.1:0", "--smtps", "127.0.0.1:0", "--lmtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0",
 		"--metrics", "off", "--hostname", "localhost", "--tls-cert", cert, "--tls-key", key,
 		"--account", alice + ":" + password, "--account", bob + ":" + password,
 	}, extra...)
-	s := launch(t, data, args...)
+	s := launch(t, shape, data, args...)
 	s.cert = cert
 	s.ready("smtp", "smtps", "lmtp", "pop3", "pop3s")
 	return s
 }
 
-// launch starts `letterbox serve` on data with args alone and sees to its end.
-func launch(t *testing.T, data string, args ...string) *server {
+// launch starts letterbox on data with args alone and sees to its end.
+func launch(t *testing.T, shape, data string, args ...string) *server {
 	t.Helper()
-	return begin(t, data, letterbox(t, append([]string{"serve", "--data", data, "--log-format", "json"}, args...)...))
+	args = append([]string{"--data", data, "--log-format", "json"}, args...)
+	s := newServer(t, shape, data)
+	switch shape {
+	case shapeServe:
+		s.start("serve", letterbox(t, append([]string{"serve"}, args...)...))
+	case shapeSplit:
+		s.start("serve", letterbox(t, append([]string{"serve", "--split"}, args...)...))
+	case shapeRoles:
+		for _, role := range roles() {
+			s.start(role, roleCommand(t, role, args))
+		}
+	}
+	return s
 }
 
 // letterbox is the command with a bare environment and no configuration file.
@@ -80,21 +106,36 @@ func letterbox(t *testing.T, args ...string) *exec.Cmd {
 // begin starts cmd, collects its log, and registers the end.
 func begin(t *testing.T, data string, cmd *exec.Cmd) *server {
 	t.Helper()
-	s := &server{t: t, cmd: cmd, data: data, log: &logLines{changed: make(chan struct{})}, done: make(chan struct{}), addr: map[string]string{}}
-	stderr, err := s.cmd.StderrPipe()
+	s := newServer(t, shapeServe, data)
+	s.start("serve", cmd)
+	return s
+}
+
+// newServer is a server without a process. It ends with the test.
+func newServer(t *testing.T, shape, data string) *server {
+	s := &server{t: t, shape: shape, data: data, log: &logLines{changed: make(chan struct{})}, addr: map[string]string{}}
+	t.Cleanup(s.finish)
+	return s
+}
+
+// start starts one process of s.
+func (s *server) start(role string, cmd *exec.Cmd) *proc {
+	s.t.Helper()
+	p := &proc{role: role, cmd: cmd, done: make(chan struct{})}
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
 	}
 	go func() {
 		s.log.collect(stderr)
-		s.cmd.Wait()
-		close(s.done)
+		cmd.Wait()
+		close(p.done)
 	}()
-	t.Cleanup(s.finish)
-	return s
+	s.procs = append(s.procs, p)
+	return p
 }
 
 // finish stops s, where the test did not, and looks at what it left in the log.
@@ -109,44 +150,79 @@ func (s *server) finish() {
 		}
 	}
 	if s.t.Failed() {
-		s.t.Logf("log of %s:\n%s", s.cmd, s.log.tail(16<<10))
+		s.t.Logf("log of letterbox (%s):\n%s", s.shape, s.log.tail(16<<10))
 	}
 }
 
-func (s *server) over() bool {
+func (p *proc) over() bool {
 	select {
-	case <-s.done:
+	case <-p.done:
 		return true
 	default:
 		return false
 	}
 }
 
+func (s *server) over() bool { return !slices.ContainsFunc(s.procs, func(p *proc) bool { return !p.over() }) }
+
 // terminate sends SIGTERM and wants exit code 0 within the 30 s that are promised.
 func (s *server) terminate() {
 	s.t.Helper()
-	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.signal()
 	s.waitExit(30 * time.Second)
+}
+
+// signal sends SIGTERM: to the daemons at once, and to the store of three processes once they are gone.
+func (s *server) signal() {
+	for _, p := range s.procs {
+		if p.role != "store" {
+			p.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	go func() {
+		for _, p := range s.procs {
+			if p.role != "store" {
+				<-p.done
+			}
+		}
+		for _, p := range s.procs {
+			if p.role == "store" {
+				p.cmd.Process.Signal(syscall.SIGTERM)
+			}
+		}
+	}()
 }
 
 // waitExit waits for the end after a SIGTERM.
 func (s *server) waitExit(limit time.Duration) {
 	s.t.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(limit):
-		s.t.Errorf("did not stop within %s", limit)
-		s.kill()
-	}
-	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
-		s.t.Errorf("exit code %d after SIGTERM", code)
+	deadline := time.After(limit)
+	for _, p := range s.procs {
+		select {
+		case <-p.done:
+		case <-deadline:
+			s.t.Errorf("%s did not stop within %s", p.role, limit)
+			s.kill()
+		}
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			s.t.Errorf("%s: exit code %d after SIGTERM", p.role, code)
+		}
 	}
 }
 
-// kill is kill -9.
+// kill is kill -9 of every process.
 func (s *server) kill() {
-	s.cmd.Process.Kill()
-	<-s.done
+	for _, p := range s.procs {
+		p.cmd.Process.Kill()
+	}
+	if s.shape == shapeSplit {
+		for _, role := range roles() { // the supervisor is dead already and starts none anew
+			s.childProcess(role).Kill()
+		}
+	}
+	for _, p := range s.procs {
+		<-p.done
+	}
 }
 
 // ready waits until every listener of names listens.
@@ -172,9 +248,9 @@ func (s *server) await(fits func(logLine) bool) logLine {
 		next += len(lines)
 		select {
 		case <-changed:
-		case <-s.done:
+		case <-s.ended():
 			if more, _ := s.log.from(next); len(more) == 0 {
-				s.t.Fatalf("letterbox ended: %s", s.cmd.ProcessState)
+				s.t.Fatal("letterbox ended")
 			}
 		case <-deadline:
 			s.t.Fatal("waited in vain for a line of the log")
@@ -182,9 +258,22 @@ func (s *server) await(fits func(logLine) bool) logLine {
 	}
 }
 
+// ended is closed when the first process of s is over.
+func (s *server) ended() <-chan struct{} {
+	for _, p := range s.procs {
+		if p.over() {
+			return p.done
+		}
+	}
+	return s.procs[len(s.procs)-1].done
+}
+
 // logLine is what the tests read of one line of the log.
 type logLine struct {
-	Level, Message, Listener, Addr string
+	Level, Message, Role, Listener, Addr string
+
+	Of  string // of the supervisor: the role whose process it is about
+	Pid int
 }
 
 // logLines is what a server wrote to its standard error.

@@ -30,7 +30,7 @@ func OpenAdmin(ctx context.Context, c *config.Config) (admin store.Admin, done f
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		client, dialErr := storesock.DialAdmin(ctx, AdminSocket(c.Data))
+		client, dialErr := dialOwner(ctx, c)
 		if dialErr == nil {
 			return client, client.Close, nil
 		}
@@ -50,6 +50,15 @@ func OpenAdmin(ctx context.Context, c *config.Config) (admin store.Admin, done f
 			return nil, nil, fmt.Errorf("another process holds %s and its admin socket can't be used: %w", c.Data, dialErr)
 		}
 	}
+}
+
+// dialOwner reaches the owner of the data folder, and never that of another one which has the same folder of sockets.
+func dialOwner(ctx context.Context, c *config.Config) (*storesock.AdminClient, error) {
+	run := RunFolder(c)
+	if claimedByOther(run, c.Data) {
+		return nil, fmt.Errorf("%w for it on %s: the sockets there are another store's", storesock.ErrNoOwner, run)
+	}
+	return storesock.DialAdmin(ctx, adminSocket(run))
 }
 
 // ownerAway tells whether a failed call of the owner means that there may be none, or none for much longer. A refusal and

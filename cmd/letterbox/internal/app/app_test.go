@@ -78,7 +78,7 @@ func TestLevelChangesInUse(t *testing.T) {
 
 // TestStopIsInReverseAndBounded shows that what hangs does not keep the rest open for ever.
 func TestStopIsInReverseAndBounded(t *testing.T) {
-	s := &server{log: zerolog.Nop()}
+	s := &process{log: zerolog.Nop()}
 	var order []string
 	for _, name := range []string{"store", "socket", "listener"} {
 		s.defers(func(context.Context) error { order = append(order, name); return nil })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -20,13 +21,14 @@ type listener struct {
 	net.Listener
 	name    string // smtp, smtps, lmtp, pop3, pop3s or metrics: a label of the metrics, a word of the log
 	address listen.Address
+	key     string // the name under which a supervisor hands it over
 }
 
 // metricsName is the one listener that speaks no mail.
 const metricsName = "metrics"
 
-// wanted returns the addresses of the configuration by the name of what is spoken there, in the order of the summary.
-func wanted(c *config.Config) []listener {
+// wanted returns the addresses that a role listens on by the name of what is spoken there, in the order of the summary.
+func wanted(c *config.Config, role Role) []listener {
 	var all []listener
 	add := func(addresses []listen.Address, plain, tls string) {
 		for _, a := range addresses {
@@ -37,26 +39,51 @@ func wanted(c *config.Config) []listener {
 			all = append(all, listener{name: name, address: a})
 		}
 	}
-	add(c.SMTP.Listen, "smtp", "smtps")
-	add(c.SMTP.LMTP, "lmtp", "lmtps")
-	add(c.POP3.Listen, "pop3", "pop3s")
-	add(c.Metrics.Listen, metricsName, metricsName)
+	if role.holds(SMTPD) {
+		add(c.SMTP.Listen, "smtp", "smtps")
+		add(c.SMTP.LMTP, "lmtp", "lmtps")
+	}
+	if role.holds(POP3D) {
+		add(c.POP3.Listen, "pop3", "pop3s")
+	}
+	web := c.Metrics.Listen
+	switch role {
+	case SMTPD:
+		web = c.Metrics.SMTPD
+	case POP3D:
+		web = c.Metrics.POP3D
+	}
+	add(web, metricsName, metricsName)
 	return all
 }
 
-// openListeners opens every socket and serves none.
-func (s *server) openListeners(context.Context) error {
-	for _, w := range wanted(s.Config) {
-		opened, err := listen.Open(w.address)
+// openWanted opens every socket of a role and serves none. What was opened is returned also with an error.
+func openWanted(c *config.Config, role Role) (all []listener, err error) {
+	for i, w := range wanted(c, role) {
+		// The key holds the address too: a process that is started again after the configuration changed finds no socket
+		// of another one. Its number tells apart two addresses with port 0.
+		w.key = url.QueryEscape(fmt.Sprintf("%s %s #%d", w.name, w.address, i))
+		opened, err := listen.InheritedAll(w.key)
+		if err == nil && opened == nil {
+			opened, err = listen.Open(w.address)
+		}
 		if err != nil {
-			return &InputError{w.name + ": " + err.Error(), err}
+			return all, &InputError{w.name + ": " + err.Error(), err}
 		}
 		for _, l := range opened {
-			s.listeners = append(s.listeners, listener{l, w.name, w.address})
-			s.defers(func(context.Context) error { return closeListener(l) })
+			all = append(all, listener{l, w.name, w.address, w.key})
 		}
 	}
-	return nil
+	return all, nil
+}
+
+func (s *process) openListeners(context.Context) error {
+	opened, err := openWanted(s.Config, s.Role)
+	for _, l := range opened {
+		s.defers(func(context.Context) error { return closeListener(l.Listener) })
+	}
+	s.listeners = opened
+	return err
 }
 
 // closeListener closes l, which may be closed already.
@@ -67,19 +94,23 @@ func closeListener(l net.Listener) error {
 	return nil
 }
 
-func (s *server) makeDaemons(context.Context) error {
+func (s *process) makeSMTP(context.Context) error {
 	s.smtp = smtpd.New(smtpd.Config{
-		Hostname: s.Config.Hostname, Store: s.store, TLS: s.certs.Config(), Log: s.log, Observer: s.metrics.SMTP(),
+		Hostname: s.Config.Hostname, Store: s.deliverer, TLS: s.certs.Config(), Log: s.log, Observer: s.metrics.SMTP(),
 	}, smtpPolicy(s.Config))
+	return nil
+}
+
+func (s *process) makePOP3(context.Context) error {
 	s.pop3 = pop3d.New(pop3d.Config{
-		Hostname: s.Config.Hostname, Store: s.store, TLS: s.certs.Config(), Log: s.log, Observer: s.metrics.POP3(),
+		Hostname: s.Config.Hostname, Store: s.pickup, TLS: s.certs.Config(), Log: s.log, Observer: s.metrics.POP3(),
 		Version: s.Version,
 	}, pop3Policy(s.Config))
 	return nil
 }
 
 // serveAll serves every listener. Its counterpart stops accepting everywhere first and then drains both daemons at once.
-func (s *server) serveAll(context.Context) error {
+func (s *process) serveAll(context.Context) error {
 	bound := s.Config.Limits
 	s.limits = listen.NewLimits(bound.MaxConnections, bound.MaxConnectionsPerAddress, bound.Exempt)
 	for _, l := range s.listeners {
@@ -101,7 +132,7 @@ func (s *server) serveAll(context.Context) error {
 }
 
 // drain ends the daemons: nothing new comes in, what is under way is finished, and after drainTime everything is closed.
-func (s *server) drain(ctx context.Context) error {
+func (s *process) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	var errs []error
@@ -110,9 +141,7 @@ func (s *server) drain(ctx context.Context) error {
 			errs = append(errs, closeListener(l.Listener))
 		}
 	}
-	smtp := make(chan error, 1)
-	go func() { smtp <- s.smtp.Shutdown(ctx) }()
-	for _, err := range []error{s.pop3.Shutdown(ctx), <-smtp} {
+	for _, err := range s.shutdown(ctx) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			// Whoever stalls must not make a stop a failure. What had no acknowledgement is the sender's still.
 			s.log.Warn().Dur("took", drainTime).Msg("sessions that did not end by themselves were cut")
@@ -123,8 +152,24 @@ func (s *server) drain(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// shutdown ends those daemons that this process holds, both at once.
+func (s *process) shutdown(ctx context.Context) (errs []error) {
+	smtp := make(chan error, 1)
+	go func() {
+		if s.smtp == nil {
+			smtp <- nil
+			return
+		}
+		smtp <- s.smtp.Shutdown(ctx)
+	}()
+	if s.pop3 != nil {
+		errs = append(errs, s.pop3.Shutdown(ctx))
+	}
+	return append(errs, <-smtp)
+}
+
 // handler returns what serves the connections of l, nil for the metrics. Its series of the metrics begin at zero here.
-func (s *server) handler(l listener) listen.Handler {
+func (s *process) handler(l listener) listen.Handler {
 	watcher := acceptWatcher{s.log.With().Str("listener", l.name).Logger()}
 	switch l.name {
 	case "smtp", "smtps", "lmtp", "lmtps":

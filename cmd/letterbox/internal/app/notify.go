@@ -2,17 +2,28 @@ package app
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
 )
 
-// notifier tells the service manager what happens (sd_notify(3)). Without $NOTIFY_SOCKET every call is a no-op.
-type notifier struct{ log zerolog.Logger }
+// notifier tells the service manager what happens (sd_notify(3)), or our own supervisor where that started us. Without
+// either every call is a no-op.
+type notifier struct {
+	log  zerolog.Logger
+	boss io.Writer // the supervisor's connection, nil without
+}
+
+func (n notifier) supervised() bool { return n.boss != nil }
 
 func (n notifier) send(state string) {
-	if _, err := daemon.SdNotify(false, state); err != nil {
+	_, err := daemon.SdNotify(false, state)
+	if n.boss != nil {
+		_, err = io.WriteString(n.boss, state+"\n")
+	}
+	if err != nil {
 		n.log.Warn().Err(err).Msg("the service manager can't be told")
 	}
 }

@@ -36,13 +36,15 @@ func pop3Policy(c *config.Config) pop3d.Policy {
 
 // reload reads configuration and certificates again. A mistake in either leaves in force what was; sessions that began
 // keep the policy that they began with.
-func (s *server) reload() {
+func (s *process) reload() {
 	s.notify.reloading()
 	defer s.notify.ready()
-	if err := s.certs.Reload(); err != nil {
-		s.log.Error().Err(err).Msg("certificate not reloaded; the one before stays")
+	if s.certs != nil {
+		if err := s.certs.Reload(); err != nil {
+			s.log.Error().Err(err).Msg("certificate not reloaded; the one before stays")
+		}
+		s.warnCertificate()
 	}
-	s.warnCertificate()
 	next, err := s.Reload()
 	if err != nil {
 		for _, mistake := range mistakesOf(err) {
@@ -54,15 +56,19 @@ func (s *server) reload() {
 		s.log.Warn().Str("keys", strings.Join(names, " ")).Msg("changed keys need a restart")
 	}
 	s.gate.set(next.Log.Level)
-	s.smtp.SetPolicy(smtpPolicy(next))
-	s.pop3.SetPolicy(pop3Policy(next))
+	if s.smtp != nil {
+		s.smtp.SetPolicy(smtpPolicy(next))
+	}
+	if s.pop3 != nil {
+		s.pop3.SetPolicy(pop3Policy(next))
+	}
 	s.limits.Set(next.Limits.MaxConnections, next.Limits.MaxConnectionsPerAddress, next.Limits.Exempt)
 	s.domains.Store(&next.SMTP.Domains)
 	s.log.Info().Msg("reloaded")
 }
 
 // warnCertificate logs what is wrong with a certificate that can be served all the same.
-func (s *server) warnCertificate() {
+func (s *process) warnCertificate() {
 	if warning := s.certs.Warning(time.Now()); warning != "" {
 		s.log.Warn().Msg(warning)
 	}

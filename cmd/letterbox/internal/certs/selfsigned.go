@@ -103,15 +103,22 @@ func selfSignedTemplate(hostname string, now time.Time) *x509.Certificate {
 	return t
 }
 
-// writePEM writes a file that is there whole or not at all: a temporary name, fsync, rename, fsync of the folder.
 func writePEM(path, kind string, der []byte) error {
+	return replaceFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600)
+}
+
+// replaceFile writes a file that is there whole or not at all: a temporary name, fsync, rename, fsync of the folder.
+func replaceFile(path string, content []byte, mode fs.FileMode) error {
 	folder := filepath.Dir(path)
 	f, err := os.CreateTemp(folder, ".new-*") // 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // fails once it is renamed
-	_, err = f.Write(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -134,4 +141,21 @@ func syncFolder(path string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// Publish writes certificate and key into one file at path, for processes of the group that owns its folder or its writer.
+// The file is replaced as a whole.
+func (s *Store) Publish(path string) error {
+	var both []byte
+	for _, name := range []string{s.certFile, s.keyFile} {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		both = append(both, content...)
+	}
+	if err := replaceFile(path, both, 0o640); err != nil {
+		return fmt.Errorf("can't leave the certificate for the daemons: %w", err)
+	}
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 type Config struct {
 	Hostname string // what the daemons call themselves
 	Data     string // the data folder, an absolute path or one that is relative to the working directory
+	Run      string // the folder of the sockets; empty for the default, which depends on the machine
 
 	SMTP     SMTP
 	POP3     POP3
@@ -79,9 +80,10 @@ type Store struct {
 	BodyMemory int64
 }
 
-// Metrics is the section of the monitoring listener.
+// Metrics is the section of the monitoring listeners.
 type Metrics struct {
-	Listen []listen.Address
+	Listen       []listen.Address // of serve and store
+	SMTPD, POP3D []listen.Address // of these roles as processes of their own
 }
 
 // Log says what is logged and how.
@@ -111,13 +113,18 @@ type Setting struct {
 func (c *Config) Settings() []Setting { return c.settings }
 
 // Source says where the value of the key came from; empty for a key that is not in the table.
-func (c *Config) Source(name string) string {
+func (c *Config) Source(name string) string { return c.setting(name).Source }
+
+// Value returns the key's value as texts; nil for a key that is not in the table.
+func (c *Config) Value(name string) []string { return c.setting(name).Value }
+
+func (c *Config) setting(name string) Setting {
 	for _, s := range c.settings {
 		if s.Key.Name == name {
-			return s.Source
+			return s
 		}
 	}
-	return ""
+	return Setting{}
 }
 
 // Changed returns the names of the keys whose values differ between c and next and that only a restart brings into

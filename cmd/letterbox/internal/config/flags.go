@@ -29,6 +29,26 @@ func Register(fs *flag.FlagSet, use func(Key) bool) *Flags {
 	return f
 }
 
+// Args returns the flags again, as arguments for another process of this binary: --config, and those of every key for
+// which use is true.
+func (f *Flags) Args(use func(Key) bool) []string {
+	var args []string
+	if f.file != "" {
+		args = append(args, "--config="+f.file)
+	}
+	for _, k := range Keys() {
+		if !use(k) {
+			continue
+		}
+		for _, name := range k.Flags {
+			for _, value := range f.values[name.Name] {
+				args = append(args, "--"+name.Name+"="+value)
+			}
+		}
+	}
+	return args
+}
+
 // flagText is the key's first sentence and the placeholder of the flag's value, in back quotes for package flag.
 func flagText(k Key, f Flag) string {
 	text, _, _ := strings.Cut(strings.ReplaceAll(k.Text, "`", ""), ". ")

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.org/letterbox/cmd/letterbox/internal/listen"
@@ -18,6 +21,9 @@ const (
 	fileSystem = "/etc/letterbox/letterbox.toml"
 	envConfig  = envPrefix + "CONFIG"
 )
+
+// SourceDefault is the source of a value that was given nowhere.
+const SourceDefault = "default"
 
 // Load resolves every key from flags, environment ("NAME=value" each), file and defaults. It returns an *Error with all
 // mistakes when there is one.
@@ -32,7 +38,7 @@ func Load(flags *Flags, environ []string) (*Config, error) {
 		file = readFile(path, keys, &wrong)
 	}
 	for _, k := range keys {
-		r := raw{items: k.Default, source: "default"}
+		r := raw{items: k.Default, source: SourceDefault}
 		if given, ok := file[k.Name]; ok {
 			r = given
 		}
@@ -42,6 +48,8 @@ func Load(flags *Flags, environ []string) (*Config, error) {
 		c.resolve(k, flags.over(k, r), &wrong)
 	}
 	c.warnEnv(env, keys)
+	c.derive(keyMetricsSMTPD, &c.Metrics.SMTPD, 1, &wrong)
+	c.derive(keyMetricsPOP3D, &c.Metrics.POP3D, 2, &wrong)
 	c.check(&wrong)
 	return c, wrong.err()
 }
@@ -53,6 +61,29 @@ func (c *Config) resolve(k Key, r raw, wrong *mistakes) {
 		return
 	}
 	c.settings = append(c.settings, Setting{Key: k, Value: v.text(), Source: r.source})
+}
+
+// derive makes the default of a key from metrics.listen: its ports plus offset, so that roles which share a file don't
+// collide. The port 0 stays, since the system chooses another one for each; a socket that is no HOST:PORT is of one role.
+func (c *Config) derive(key string, at *[]listen.Address, offset int, wrong *mistakes) {
+	i := slices.IndexFunc(c.settings, func(s Setting) bool { return s.Key.Name == key })
+	if i < 0 || c.settings[i].Source != SourceDefault {
+		return
+	}
+	for _, a := range c.Metrics.Listen {
+		host, port, err := net.SplitHostPort(a.Text)
+		n, portErr := strconv.Atoi(port)
+		switch {
+		case a.Network != "tcp" || err != nil || portErr != nil:
+			continue
+		case n+offset > math.MaxUint16:
+			wrong.add("%s: metrics.listen has the port %d, and %s would have %d: set that key too", c.Source("metrics.listen"), n, key, n+offset)
+		case n > 0:
+			a.Text = net.JoinHostPort(host, strconv.Itoa(n+offset))
+		}
+		*at = append(*at, a)
+	}
+	c.settings[i].Value = c.settings[i].Key.place(c).text()
 }
 
 // label names a key by the place where its value was given, with the key itself where the place does not tell it.

@@ -48,11 +48,11 @@ func row(k Key) string {
 		key, word, defaultText(k), strings.Join(flags, " "), reload, strings.ReplaceAll(k.Text, "|", `\|`))
 }
 
-// defaultText prints the default as the file would have it. The host name's depends on the machine.
+// defaultText prints the default as the file would have it. Some depend on the machine or on another key.
 func defaultText(k Key) string {
 	_, list := k.Kind()
 	switch {
-	case k.Name == "hostname":
+	case k.Name == "hostname", k.Name == "run", k.Name == keyMetricsSMTPD, k.Name == keyMetricsPOP3D:
 		return "see text"
 	case len(k.Default) == 0 || k.Default[0] == "":
 		return ""

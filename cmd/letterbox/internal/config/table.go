@@ -11,7 +11,7 @@ import (
 
 // Key is one row of the table.
 type Key struct {
-	Name    string   // section.key, or key alone for the two that stand above all sections
+	Name    string   // section.key, or key alone for those that stand above all sections
 	Default []string // as the file would have it
 	Flags   []Flag
 	Reload  bool   // SIGHUP brings a new value into force
@@ -28,6 +28,12 @@ type Flag struct {
 	// that word, with wordPlain the others, and with neither all of them.
 	Word string
 }
+
+// The keys whose defaults are made from another key's value.
+const (
+	keyMetricsSMTPD = "metrics.smtpd"
+	keyMetricsPOP3D = "metrics.pop3d"
+)
 
 // The parts of a list of addresses that a flag may be for.
 const (
@@ -77,6 +83,12 @@ func generalKeys() []Key {
 		Name: "data", Default: one("letterbox-data"), Flags: []Flag{{Name: "data"}},
 		Text:  "The data folder. In a file it is relative to the file's own folder, elsewhere to the working directory.",
 		place: func(c *Config) value { return pathValue{&c.Data} },
+	}, {
+		Name: "run", Default: one(""), Flags: []Flag{{Name: "run"}},
+		Text: "The folder of the sockets by which the processes and the commands reach each other; it has to be there. The default is " +
+			"`/run/letterbox` where that folder is there, belongs to the owner of the data folder and serves no other one, else the " +
+			"data folder. In a file it is relative to the file's own folder.",
+		place: func(c *Config) value { return pathValue{&c.Run} },
 	}}
 }
 
@@ -165,7 +177,7 @@ func tlsKeys() []Key {
 	return []Key{{
 		Name: "tls.cert", Default: one(""), Flags: []Flag{{Name: "tls-cert"}},
 		Text: "The certificate's file with its chain, PEM. Without one a self-signed certificate is made and kept in the " +
-			"data folder. The file is read again at SIGHUP.",
+			"data folder; `store` leaves a copy in the folder `run` for `smtpd` and `pop3d`. The file is read again at SIGHUP.",
 		place: func(c *Config) value { return pathValue{&c.TLS.Cert} },
 	}, {
 		Name: "tls.key", Default: one(""), Flags: []Flag{{Name: "tls-key"}},
@@ -182,7 +194,7 @@ func boundKeys() []Key {
 		place: func(c *Config) value { return sizeValue{&c.Limits.PasswordHashMemory, 19 << 20, 64 << 30} },
 	}, {
 		Name: "limits.max_connections", Default: one("2000"), Reload: true,
-		Text:  "Connections to all mail listeners together; further ones are told to come back later.",
+		Text:  "Connections to all mail listeners of a process together; further ones are told to come back later.",
 		place: func(c *Config) value { return numberValue{&c.Limits.MaxConnections, 1, math.MaxInt32} },
 	}, {
 		Name: "limits.max_connections_per_address", Default: one("20"), Reload: true,
@@ -206,8 +218,18 @@ func boundKeys() []Key {
 func outerKeys() []Key {
 	return []Key{{
 		Name: "metrics.listen", Default: one("localhost:9725"), Flags: []Flag{{Name: "metrics"}},
-		Text:  "Where `/metrics`, `/healthz` and `/readyz` are served over HTTP. `off` for none.",
+		Text:  "Where `serve` and `store` serve `/metrics`, `/healthz` and `/readyz` over HTTP. `off` for none.",
 		place: func(c *Config) value { return addressesValue{at: &c.Metrics.Listen, bare: true} },
+	}, {
+		Name: keyMetricsSMTPD, Flags: []Flag{{Name: "metrics-smtpd"}},
+		Text: "The same of `smtpd` as a process of its own. The default is each `HOST:PORT` of `listen` with the port one higher, so " +
+			"`localhost:9726`.",
+		place: func(c *Config) value { return addressesValue{at: &c.Metrics.SMTPD, bare: true} },
+	}, {
+		Name: keyMetricsPOP3D, Flags: []Flag{{Name: "metrics-pop3d"}},
+		Text: "The same of `pop3d` as a process of its own. The default is each `HOST:PORT` of `listen` with the port two higher, so " +
+			"`localhost:9727`.",
+		place: func(c *Config) value { return addressesValue{at: &c.Metrics.POP3D, bare: true} },
 	}, {
 		Name: "log.level", Default: one("info"), Flags: []Flag{{Name: "log-level"}}, Reload: true,
 		Text:  "The least level that is logged.",
@@ -220,7 +242,7 @@ func outerKeys() []Key {
 		},
 	}, {
 		Name: "accounts.create", Flags: []Flag{{Name: "account"}}, Secret: true,
-		Text: "`ADDRESS[:PASSWORD]`: accounts that `serve` makes when they are not there. Without a password one is generated " +
+		Text: "`ADDRESS[:PASSWORD]`: accounts that `serve` and `store` make when they are not there. Without a password one is generated " +
 			"and printed once. An account that exists is left alone. A comma can't stand in the variable's passwords: it ends " +
 			"the item.",
 		place: func(c *Config) value { return accountsValue{&c.Accounts.Create} },

@@ -12,12 +12,16 @@ import (
 // firstInherited is SD_LISTEN_FDS_START of sd_listen_fds(3).
 const firstInherited = 3
 
+// EnvParent holds the process id of the parent that handed over sockets, in place of $LISTEN_PID: a supervisor that is no
+// init system does not know the id of its child before it is there.
+const EnvParent = "LISTEN_PPID"
+
 // inherited are the sockets that the service manager handed to this process, by descriptor in the order of their names.
 //
 // go-systemd's activation takes them all at once, and the garbage collector then closes those that nobody asked for; an
 // address asks for one name at a time.
-func inherited(getenv func(string) string, pid int) []string {
-	if n, err := strconv.Atoi(getenv("LISTEN_PID")); err != nil || n != pid {
+func inherited(getenv func(string) string, pid, parent int) []string {
+	if !isID(getenv("LISTEN_PID"), pid) && !isID(getenv(EnvParent), parent) {
 		return nil
 	}
 	count, err := strconv.Atoi(getenv("LISTEN_FDS"))
@@ -29,15 +33,61 @@ func inherited(getenv func(string) string, pid int) []string {
 	return names
 }
 
-// openInherited listens on the handed-over socket of that name. The descriptor itself stays open, so that the same name can
-// be opened again and its number is never another file's.
-func openInherited(name string) (net.Listener, error) {
-	names := inherited(os.Getenv, os.Getpid())
-	for i, n := range names {
+func isID(text string, id int) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n == id
+}
+
+// Inherited listens on the first handed-over socket of that name. It returns nil when there is none.
+func Inherited(name string) (net.Listener, error) {
+	all, err := InheritedAll(name)
+	if len(all) == 0 {
+		return nil, err
+	}
+	for _, l := range all[1:] {
+		l.Close()
+	}
+	return all[0], nil
+}
+
+// InheritedAll listens on every handed-over socket of that name, in their order. The descriptors themselves stay open, so
+// that the same name can be opened again and their numbers are never another file's.
+func InheritedAll(name string) ([]net.Listener, error) {
+	var all []net.Listener
+	for i, n := range inherited(os.Getenv, os.Getpid(), os.Getppid()) {
+		if n != name {
+			continue
+		}
+		l, err := fromDescriptor(name, firstInherited+i)
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// InheritedFile returns the handed-over descriptor of that name, which may be anything, or nil when there is none.
+func InheritedFile(name string) *os.File {
+	for i, n := range inherited(os.Getenv, os.Getpid(), os.Getppid()) {
 		if n == name {
-			return fromDescriptor(name, firstInherited+i)
+			syscall.CloseOnExec(firstInherited + i)
+			return os.NewFile(uintptr(firstInherited+i), name)
 		}
 	}
+	return nil
+}
+
+// openInherited listens on the handed-over socket of that name.
+func openInherited(name string) (net.Listener, error) {
+	l, err := Inherited(name)
+	if l != nil || err != nil {
+		return l, err
+	}
+	names := inherited(os.Getenv, os.Getpid(), os.Getppid())
 	if len(names) == 0 {
 		return nil, fmt.Errorf("can't listen on fd:%s: the service manager handed over no sockets (is there a .socket unit?)", name)
 	}

@@ -180,15 +180,15 @@ func TestOpenSentences(t *testing.T) {
 func TestInheritedNames(t *testing.T) {
 	env := map[string]string{"LISTEN_PID": "42", "LISTEN_FDS": "3", "LISTEN_FDNAMES": "smtp:pop3"}
 	getenv := func(k string) string { return env[k] }
-	if got := inherited(getenv, 42); !slices.Equal(got, []string{"smtp", "pop3", ""}) {
+	if got := inherited(getenv, 42, 7); !slices.Equal(got, []string{"smtp", "pop3", ""}) {
 		t.Errorf("%q", got)
 	}
-	if got := inherited(getenv, 43); got != nil {
+	if got := inherited(getenv, 43, 7); got != nil {
 		t.Errorf("sockets of another process: %q", got)
 	}
 	for _, bad := range []string{"", "-1", "x", "99999999999"} {
 		env["LISTEN_FDS"] = bad
-		if got := inherited(getenv, 42); got != nil {
+		if got := inherited(getenv, 42, 7); got != nil {
 			t.Errorf("LISTEN_FDS=%s: %q", bad, got)
 		}
 	}

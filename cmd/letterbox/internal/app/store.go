@@ -5,32 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/rs/zerolog"
 
-	"example.org/letterbox/cmd/letterbox/internal/certs"
 	"example.org/letterbox/cmd/letterbox/internal/config"
-	"example.org/letterbox/metrics"
-	"example.org/letterbox/pop3d"
-	"example.org/letterbox/smtpd"
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/boltstore"
 	"example.org/letterbox/store/secret"
 	"example.org/letterbox/store/seglog"
-	"example.org/letterbox/store/storesock"
 )
 
-// AdminSocket and HealthSocket return where the process that owns the data folder listens.
-func AdminSocket(data string) string  { return filepath.Join(data, "admin.sock") }
-func HealthSocket(data string) string { return filepath.Join(data, "health.sock") }
-
-func (s *server) openStore(context.Context) error {
+func (s *process) openStore(context.Context) error {
 	data := s.Config.Data
 	if err := makeFolder(data); err != nil {
 		return folderError(data, s.Config.Source("data"), err)
@@ -39,7 +26,7 @@ func (s *server) openStore(context.Context) error {
 	if err != nil {
 		return folderError(data, s.Config.Source("data"), err)
 	}
-	s.store = opened
+	s.store, s.deliverer, s.pickup = opened, opened, opened
 	s.defers(func(context.Context) error { return opened.Close() })
 	return nil
 }
@@ -93,7 +80,7 @@ func folderFaults() []folderFault {
 }
 
 // makeAccounts makes the accounts that the configuration names and the store lacks.
-func (s *server) makeAccounts(ctx context.Context) error {
+func (s *process) makeAccounts(ctx context.Context) error {
 	if len(s.Config.Accounts.Create) == 0 {
 		return nil
 	}
@@ -117,7 +104,7 @@ func (s *server) makeAccounts(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) makeAccount(ctx context.Context, a config.NewAccount) error {
+func (s *process) makeAccount(ctx context.Context, a config.NewAccount) error {
 	password := a.Password
 	if password == "" {
 		password = secret.Generate()
@@ -132,66 +119,6 @@ func (s *server) makeAccount(ctx context.Context, a config.NewAccount) error {
 	if a.Password == "" {
 		fmt.Fprintf(s.Out, "account %s made; its password, shown this once: %s\n", a.Address, password)
 	}
-	return nil
-}
-
-func (s *server) makeMetrics(context.Context) error {
-	s.metrics = metrics.New("serve", s.Version, smtpd.LabelValues(), pop3d.LabelValues())
-	s.metrics.Store(s.store.Stats)
-	return nil
-}
-
-// openControl opens the sockets in the data folder: admin for the operator's commands, health for `letterbox health`.
-func (s *server) openControl(context.Context) error {
-	admin, err := storesock.ListenUnix(AdminSocket(s.Config.Data), 0o600)
-	if err != nil {
-		return &InputError{err.Error(), err}
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.defers(func(context.Context) error { cancel(); admin.Close(); return nil })
-	s.tasks.Go(func() {
-		if err := storesock.ServeAdmin(ctx, admin, s.store, s.log); err != nil && ctx.Err() == nil {
-			s.fail(fmt.Errorf("admin socket: %w", err))
-		}
-	})
-	health, err := storesock.ListenUnix(HealthSocket(s.Config.Data), 0o600)
-	if err != nil {
-		return &InputError{err.Error(), err}
-	}
-	s.serveHTTP(health)
-	return nil
-}
-
-// serveHTTP serves metrics and health on l until the process stops.
-func (s *server) serveHTTP(l net.Listener) {
-	web := &http.Server{
-		Handler:           s.metrics.Handler(s.healthy, s.ready),
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-	s.defers(func(context.Context) error { return web.Close() })
-	s.tasks.Go(func() {
-		if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.fail(fmt.Errorf("%s: %w", l.Addr(), err))
-		}
-	})
-}
-
-func (s *server) openCerts(context.Context) (err error) {
-	if s.Config.TLS.Cert != "" {
-		s.certs, err = certs.Load(s.Config.TLS.Cert, s.Config.TLS.Key)
-	} else {
-		s.certs, err = certs.SelfSigned(s.Config.Data, s.Config.Hostname)
-	}
-	if err != nil {
-		return &InputError{err.Error(), err}
-	}
-	s.warnCertificate()
-	s.metrics.Certificates(func() map[string]time.Time {
-		return map[string]time.Time{"default": s.certs.NotAfter()}
-	})
 	return nil
 }
 

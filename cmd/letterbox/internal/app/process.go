@@ -19,6 +19,7 @@ import (
 	"example.org/letterbox/metrics"
 	"example.org/letterbox/pop3d"
 	"example.org/letterbox/smtpd"
+	"example.org/letterbox/store"
 	"example.org/letterbox/store/boltstore"
 )
 
@@ -28,8 +29,9 @@ const (
 	closeTime = 4 * time.Second  // everything else, together
 )
 
-// Options is what Serve needs beside the configuration.
+// Options is what a process needs.
 type Options struct {
+	Role    Role
 	Config  *config.Config
 	Version string
 	// Reload reads the configuration again; called at each value of Hangup.
@@ -42,13 +44,17 @@ type Options struct {
 	Out    io.Writer
 }
 
-// Serve runs both daemons, the store and the metrics in this process until ctx ends, then drains and closes them; it
-// returns within 30 s of that. It fails with an *InputError for what the operator has to mend, and leaves nothing open
-// whatever it returns.
-func Serve(ctx context.Context, o Options) error {
+// Run runs the parts of a role in this process until ctx ends, then drains and closes them; it returns within 30 s of that.
+// It fails with an *InputError for what the operator has to mend, and leaves nothing open whatever it returns. A daemon
+// whose store is away is not ready, says so to its clients, and goes on.
+func Run(ctx context.Context, o Options) error {
 	log, gate := newLog(o.Config.Log, o.Format, o.Log)
-	s := &server{
-		Options: o, log: log, gate: gate, notify: notifier{log},
+	if o.Role != Serve {
+		log = log.With().Str("role", string(o.Role)).Logger()
+	}
+	ctx, boss := underSupervisor(ctx)
+	s := &process{
+		Options: o, log: log, gate: gate, notify: notifier{log, boss},
 		failed: make(chan error, 1),
 	}
 	s.domains.Store(&o.Config.SMTP.Domains)
@@ -67,15 +73,19 @@ func Serve(ctx context.Context, o Options) error {
 	return errors.Join(err, s.stop())
 }
 
-// server is the process while it runs. Its parts are set by start, in the order of the steps.
-type server struct {
+// process is one role while it runs. Its parts are set by start, in the order of the steps.
+type process struct {
 	Options
 	log    zerolog.Logger
 	gate   *levelGate
 	notify notifier
 
-	store     *boltstore.Store
-	certs     *certs.Store
+	run       string                      // the folder of the sockets
+	store     *boltstore.Store            // of the owner alone
+	deliverer store.Deliverer             // of the receiver: the store or the way to it
+	pickup    store.Pickup                // of the POP3 daemon, likewise
+	ping      func(context.Context) error // asks for the store behind these two; nil where it is ours
+	certs     *certs.Store                // nil where nobody speaks TLS
 	metrics   *metrics.Metrics
 	smtp      *smtpd.Server
 	pop3      *pop3d.Server
@@ -92,11 +102,8 @@ type server struct {
 
 // start opens everything, in an order in which each step needs only what stands before it, and serves no listener before
 // all are open. What was opened when it fails is closed by stop.
-func (s *server) start(ctx context.Context) error {
-	steps := []func(context.Context) error{
-		s.openStore, s.makeAccounts, s.makeMetrics, s.openControl, s.openCerts, s.openListeners, s.makeDaemons, s.serveAll,
-	}
-	for _, step := range steps {
+func (s *process) start(ctx context.Context) error {
+	for _, step := range s.steps() {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -106,7 +113,7 @@ func (s *server) start(ctx context.Context) error {
 	}
 	s.up.Store(true)
 	s.log.Info().Str("version", s.Version).Str("data", s.Config.Data).Msg("ready")
-	if s.Format == formatConsole {
+	if s.Format == formatConsole && !s.notify.supervised() {
 		s.printSummary(ctx)
 	}
 	s.notify.ready()
@@ -114,10 +121,10 @@ func (s *server) start(ctx context.Context) error {
 }
 
 // wait reloads at each hangup until ctx ends or a part fails.
-func (s *server) wait(ctx context.Context) error {
+func (s *process) wait(ctx context.Context) error {
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.tasks.Go(func() { s.notify.watchdog(watch, func() { _ = s.store.Health() }) })
+	s.tasks.Go(func() { s.notify.watchdog(watch, func() { _ = s.healthy() }) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,7 +138,7 @@ func (s *server) wait(ctx context.Context) error {
 }
 
 // fail makes the process stop because a part of it ended by itself.
-func (s *server) fail(err error) {
+func (s *process) fail(err error) {
 	select {
 	case s.failed <- err:
 	default: // one reason is enough
@@ -139,11 +146,11 @@ func (s *server) fail(err error) {
 }
 
 // defers registers what closes the thing that was just opened.
-func (s *server) defers(f func(context.Context) error) { s.undo = append(s.undo, f) }
+func (s *process) defers(f func(context.Context) error) { s.undo = append(s.undo, f) }
 
 // stop closes everything in reverse order. The daemons have drainTime, what is left closeTime; what does not come back in
 // time is left to the end of the process, which frees it, and is an error.
-func (s *server) stop() error {
+func (s *process) stop() error {
 	s.up.Store(false)
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime+closeTime)
 	defer cancel()
