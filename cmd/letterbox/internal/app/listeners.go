@@ -96,14 +96,14 @@ func closeListener(l net.Listener) error {
 
 func (s *process) makeSMTP(context.Context) error {
 	s.smtp = smtpd.New(smtpd.Config{
-		Hostname: s.Config.Hostname, Store: s.deliverer, TLS: s.certs.Config(), Log: s.log, Observer: s.metrics.SMTP(),
+		Hostname: s.Config.Hostname, Store: s.deliverer, TLS: s.certs.Config(), Log: s.plain, Observer: s.metrics.SMTP(),
 	}, smtpPolicy(s.Config))
 	return nil
 }
 
 func (s *process) makePOP3(context.Context) error {
 	s.pop3 = pop3d.New(pop3d.Config{
-		Hostname: s.Config.Hostname, Store: s.pickup, TLS: s.certs.Config(), Log: s.log, Observer: s.metrics.POP3(),
+		Hostname: s.Config.Hostname, Store: s.pickup, TLS: s.certs.Config(), Log: s.plain, Observer: s.metrics.POP3(),
 		Version: s.Version,
 	}, pop3Policy(s.Config))
 	return nil

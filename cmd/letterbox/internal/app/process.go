@@ -48,13 +48,14 @@ type Options struct {
 // It fails with an *InputError for what the operator has to mend, and leaves nothing open whatever it returns. A daemon
 // whose store is away is not ready, says so to its clients, and goes on.
 func Run(ctx context.Context, o Options) error {
-	log, gate := newLog(o.Config.Log, o.Format, o.Log)
+	plain, gate := newLog(o.Config.Log, o.Format, o.Log)
+	log := plain
 	if o.Role != Serve {
-		log = log.With().Str("role", string(o.Role)).Logger()
+		log = plain.With().Str("role", string(o.Role)).Logger()
 	}
 	ctx, boss := underSupervisor(ctx)
 	s := &process{
-		Options: o, log: log, gate: gate, notify: notifier{log, boss},
+		Options: o, log: log, plain: plain, gate: gate, notify: notifier{log, boss},
 		failed: make(chan error, 1),
 	}
 	s.domains.Store(&o.Config.SMTP.Domains)
@@ -77,6 +78,7 @@ func Run(ctx context.Context, o Options) error {
 type process struct {
 	Options
 	log    zerolog.Logger
+	plain  zerolog.Logger // for the daemons, who name their role themselves
 	gate   *levelGate
 	notify notifier
 
