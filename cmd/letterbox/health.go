@@ -31,14 +31,18 @@ func health(*flag.FlagSet) action {
 		}
 		ctx, cancel := context.WithTimeout(ctx, healthTime)
 		defer cancel()
+		ask := whole
 		if len(c.args) == 1 {
 			role := app.Role(c.args[0])
 			if role != app.Serve && !slices.Contains(app.Split(), role) {
 				return usagef("there is no role %q: ask for serve, store, smtpd or pop3d", c.args[0])
 			}
-			err = probe.Health(ctx, app.HealthSocket(app.RunFolder(cfg), role))
-		} else {
-			err = whole(ctx, app.RunFolder(cfg))
+			ask = func(ctx context.Context, run string) error { return probe.Health(ctx, app.HealthSocket(run, role)) }
+		}
+		for _, run := range app.Folders(cfg) {
+			if err = ask(ctx, run); !errors.Is(err, probe.ErrNotRunning) {
+				break
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("not ready: %w", err)
@@ -48,21 +52,26 @@ func health(*flag.FlagSet) action {
 	}
 }
 
-// whole asks whatever runs here: the one process that holds all, else the three.
+// whole asks whatever runs here: the one process that holds all, else the three. Where nobody runs at all it says so of the
+// one.
 func whole(ctx context.Context, run string) error {
 	one := probe.Health(ctx, app.HealthSocket(run, app.Serve))
 	if !errors.Is(one, probe.ErrNotRunning) {
 		return one
 	}
 	var errs []error
+	away := 0
 	for _, role := range app.Split() {
 		err := probe.Health(ctx, app.HealthSocket(run, role))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", role, err))
 		}
-		if errors.Is(err, probe.ErrNotRunning) && len(errs) == len(app.Split()) {
-			return one // nobody runs at all
+		if errors.Is(err, probe.ErrNotRunning) {
+			away++
 		}
+	}
+	if away == len(app.Split()) {
+		return one
 	}
 	return oneLine(errs)
 }

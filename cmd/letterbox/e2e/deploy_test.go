@@ -8,28 +8,67 @@ import (
 	"testing"
 )
 
-// TestSystemdUnit lets systemd judge the unit: it is well formed, and its exposure is at most 2.0 of 10.
+// TestSystemdUnit lets systemd judge the units: they are well formed, also with the drop-in for containers, and of 10 the
+// exposure is at most 2.0, and 1.5 of the two services that face the internet.
 func TestSystemdUnit(t *testing.T) {
 	need(t, "systemd-analyze")
-	unit, err := os.ReadFile("../../../deploy/systemd/letterbox.service")
+	folder := t.TempDir()
+	threshold := map[string]string{
+		"letterbox.service": "20", "letterbox-store.service": "20", "letterbox-smtpd.service": "15", "letterbox-pop3d.service": "15",
+	}
+	units := installUnits(t, folder)
+	systemd(t, folder, append([]string{"verify", "--man=no"}, units...)...)
+	for name, most := range threshold {
+		systemd(t, folder, "security", "--offline=true", "--no-pager", "--threshold="+most, filepath.Join(folder, name))
+	}
+	dropIn, err := os.ReadFile(filepath.Join(systemdFolder, "lxc.conf"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// verify wants the program to be there.
-	const installed = "/usr/local/bin/letterbox"
-	if !strings.Contains(string(unit), "ExecStart="+installed+" serve\n") {
-		t.Fatalf("the unit does not start %s", installed)
-	}
-	here := write(t, filepath.Join(t.TempDir(), "letterbox.service"), []byte(strings.ReplaceAll(string(unit), installed, os.Getenv(binaryEnv))))
-	for _, args := range [][]string{
-		{"verify", "--man=no", here},
-		{"security", "--offline=true", "--no-pager", "--threshold=20", here},
-	} {
-		cmd := exec.Command("systemd-analyze", args...)
-		out, err := cmd.CombinedOutput()
-		if err != nil || args[0] == "verify" && len(out) > 0 {
-			t.Errorf("%s: %v\n%s", cmd, err, out)
+	for name := range threshold {
+		if err := os.Mkdir(filepath.Join(folder, name+".d"), 0o755); err != nil {
+			t.Fatal(err)
 		}
+		write(t, filepath.Join(folder, name+".d", "lxc.conf"), dropIn)
+	}
+	systemd(t, folder, append([]string{"verify", "--man=no"}, units...)...)
+}
+
+const systemdFolder = repository + "/deploy/systemd"
+
+// installUnits copies the units with the path of the binary under test, since verify wants the program to be there, and
+// returns their paths. Every service starts letterbox, and every socket belongs to one of them.
+func installUnits(t *testing.T, folder string) (units []string) {
+	t.Helper()
+	const installed = "/usr/local/bin/letterbox"
+	services, _ := filepath.Glob(filepath.Join(systemdFolder, "*.service"))
+	sockets, _ := filepath.Glob(filepath.Join(systemdFolder, "*.socket"))
+	files := append(services, sockets...)
+	if len(services) < 4 || len(sockets) < 4 {
+		t.Fatalf("found only %v", files)
+	}
+	for _, file := range files {
+		unit, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(file, ".service") && !strings.Contains(string(unit), "ExecStart="+installed+" ") {
+			t.Fatalf("%s does not start %s", file, installed)
+		}
+		path := filepath.Join(folder, filepath.Base(file))
+		units = append(units, write(t, path, []byte(strings.ReplaceAll(string(unit), installed, os.Getenv(binaryEnv)))))
+	}
+	return units
+}
+
+// systemd runs systemd-analyze, which has to be content, and to be silent when it verifies.
+func systemd(t *testing.T, folder string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("systemd-analyze", args...)
+	cmd.Dir = folder
+	out, err := cmd.CombinedOutput()
+	if err != nil || args[0] == "verify" && len(out) > 0 {
+		t.Errorf("%s: %v\n%s", cmd, err, out)
 	}
 }
 

@@ -163,7 +163,9 @@ func (p *proc) over() bool {
 	}
 }
 
-func (s *server) over() bool { return !slices.ContainsFunc(s.procs, func(p *proc) bool { return !p.over() }) }
+func (s *server) over() bool {
+	return !slices.ContainsFunc(s.procs, func(p *proc) bool { return !p.over() })
+}
 
 // terminate sends SIGTERM and wants exit code 0 within the 30 s that are promised.
 func (s *server) terminate() {

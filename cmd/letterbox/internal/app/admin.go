@@ -53,12 +53,17 @@ func OpenAdmin(ctx context.Context, c *config.Config) (admin store.Admin, done f
 }
 
 // dialOwner reaches the owner of the data folder, and never that of another one which has the same folder of sockets.
-func dialOwner(ctx context.Context, c *config.Config) (*storesock.AdminClient, error) {
-	run := RunFolder(c)
-	if claimedByOther(run, c.Data) {
-		return nil, fmt.Errorf("%w for it on %s: the sockets there are another store's", storesock.ErrNoOwner, run)
+func dialOwner(ctx context.Context, c *config.Config) (client *storesock.AdminClient, err error) {
+	for _, run := range Folders(c) {
+		if claimedByOther(run, c.Data) {
+			err = fmt.Errorf("%w for it on %s: the sockets there are another store's", storesock.ErrNoOwner, run)
+			continue
+		}
+		if client, err = storesock.DialAdmin(ctx, adminSocket(run)); !errors.Is(err, storesock.ErrNoOwner) {
+			break
+		}
 	}
-	return storesock.DialAdmin(ctx, adminSocket(run))
+	return client, err
 }
 
 // ownerAway tells whether a failed call of the owner means that there may be none, or none for much longer. A refusal and

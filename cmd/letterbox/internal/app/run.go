@@ -34,6 +34,16 @@ func runFolder(c *config.Config, system string) string {
 	return c.Data
 }
 
+// Folders returns where the sockets of the store in the data folder may be, the likely one first: an owner that can't write
+// to the folder of the machine's has them in the data folder. Where the configuration names one there is no other.
+func Folders(c *config.Config) []string {
+	run := RunFolder(c)
+	if c.Run != "" || run == c.Data {
+		return []string{run}
+	}
+	return []string{run, c.Data}
+}
+
 // sameOwner tells whether run is a folder of the data folder's owner that this user can write. A daemon has a user of its
 // own, to whom the mode of the folder tells the same; and it need not see a data folder at all.
 func sameOwner(run, data string) bool {
