@@ -54,7 +54,7 @@ func build(path string, env []string, flags ...string) error {
 func long() bool { return os.Getenv("LETTERBOX_LONG") == "1" }
 
 // unable ends a test that this machine can't run: it is skipped, but in CI it fails.
-func unable(t *testing.T, format string, args ...any) {
+func unable(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf(format, args...)
@@ -63,7 +63,7 @@ func unable(t *testing.T, format string, args ...any) {
 }
 
 // need ends the test unless every program of names is installed.
-func need(t *testing.T, names ...string) {
+func need(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {

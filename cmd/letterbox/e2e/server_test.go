@@ -30,7 +30,7 @@ const patience = 60 * time.Second
 
 // server is one running letterbox, in whatever shape.
 type server struct {
-	t     *testing.T
+	t     testing.TB
 	shape string
 	procs []*proc // in the order of their start; the last is stopped first
 	data  string  // its data folder
@@ -47,19 +47,19 @@ type proc struct {
 }
 
 // serve starts letterbox with its own data folder and all listeners on free ports of 127.0.0.1.
-func serve(t *testing.T, extra ...string) *server {
+func serve(t testing.TB, extra ...string) *server {
 	t.Helper()
 	return serveData(t, filepath.Join(t.TempDir(), "data"), extra...)
 }
 
 // serveData is serve with the data folder given, which may hold a store already.
-func serveData(t *testing.T, data string, extra ...string) *server {
+func serveData(t testing.TB, data string, extra ...string) *server {
 	t.Helper()
 	return serveShape(t, shape(t), data, extra...)
 }
 
 // serveShape is serveData in a given shape.
-func serveShape(t *testing.T, shape, data string, extra ...string) *server {
+func serveShape(t testing.TB, shape, data string, extra ...string) *server {
 	t.Helper()
 	cert, key := certificate(t)
 	args := append([]string{
@@ -74,7 +74,7 @@ func serveShape(t *testing.T, shape, data string, extra ...string) *server {
 }
 
 // launch starts letterbox on data with args alone and sees to its end.
-func launch(t *testing.T, shape, data string, args ...string) *server {
+func launch(t testing.TB, shape, data string, args ...string) *server {
 	t.Helper()
 	args = append([]string{"--data", data, "--log-format", "json"}, args...)
 	s := newServer(t, shape, data)
@@ -87,12 +87,13 @@ func launch(t *testing.T, shape, data string, args ...string) *server {
 		for _, role := range roles() {
 			s.start(role, roleCommand(t, role, args))
 		}
+		s.await(func(l logLine) bool { return l.Message == "ready" && l.Role == "store" })
 	}
 	return s
 }
 
 // letterbox is the command with a bare environment and no configuration file.
-func letterbox(t *testing.T, args ...string) *exec.Cmd {
+func letterbox(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	home := t.TempDir()
 	config := filepath.Join(home, "letterbox.toml")
@@ -104,7 +105,7 @@ func letterbox(t *testing.T, args ...string) *exec.Cmd {
 }
 
 // begin starts cmd, collects its log, and registers the end.
-func begin(t *testing.T, data string, cmd *exec.Cmd) *server {
+func begin(t testing.TB, data string, cmd *exec.Cmd) *server {
 	t.Helper()
 	s := newServer(t, shapeServe, data)
 	s.start("serve", cmd)
@@ -112,7 +113,7 @@ func begin(t *testing.T, data string, cmd *exec.Cmd) *server {
 }
 
 // newServer is a server without a process. It ends with the test.
-func newServer(t *testing.T, shape, data string) *server {
+func newServer(t testing.TB, shape, data string) *server {
 	s := &server{t: t, shape: shape, data: data, log: &logLines{changed: make(chan struct{})}, addr: map[string]string{}}
 	t.Cleanup(s.finish)
 	return s
@@ -335,7 +336,7 @@ func (l *logLines) tail(octets int) string {
 	return "…" + s[len(s)-octets:]
 }
 
-func write(t *testing.T, path string, content []byte) string {
+func write(t testing.TB, path string, content []byte) string {
 	t.Helper()
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func shapes() []string { return []string{shapeServe, shapeRoles, shapeSplit} }
 func roles() []string { return []string{"store", "smtpd", "pop3d"} }
 
 // shape is what LETTERBOX_SHAPE says, else one that depends on the test's name: each shape gets a third of the tests.
-func shape(t *testing.T) string {
+func shape(t testing.TB) string {
 	t.Helper()
 	if named := os.Getenv(shapeEnv); named != "" {
 		if !slices.Contains(shapes(), named) {
@@ -39,7 +39,7 @@ func shape(t *testing.T) string {
 }
 
 // roleCommand is the command of one role, with those of serve's arguments that it takes. They come in pairs.
-func roleCommand(t *testing.T, role string, args []string) *exec.Cmd {
+func roleCommand(t testing.TB, role string, args []string) *exec.Cmd {
 	t.Helper()
 	only := map[string]string{
 		"--smtp": "smtpd", "--smtps": "smtpd", "--lmtp": "smtpd", "--max-message-bytes": "smtpd",

@@ -15,7 +15,7 @@ import (
 )
 
 // certificate makes a certificate for localhost that signs itself, so that a client can trust the one file.
-func certificate(t *testing.T) (cert, key string) {
+func certificate(t testing.TB) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

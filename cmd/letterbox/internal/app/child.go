@@ -25,7 +25,7 @@ import (
 const (
 	firstRestart = 100 * time.Millisecond
 	lastRestart  = 10 * time.Second
-	soundTime    = 5 * time.Second
+	soundTime    = 3 * time.Second
 )
 
 // The time that each process may take to end; beyond it, it is killed. Together they fit into the 30 s of a stop.
