@@ -19,6 +19,7 @@ func TestCapabilities(t *testing.T) {
 		"--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--pop3s", "off", "--metrics", "off"}, floodArgs()...)
 	s := newServer(t, shapeRoles, data)
 	s.start("store", roleCommand(t, "store", args))
+	s.storeReady()
 	traces := map[string]string{}
 	for _, role := range []string{"smtpd", "pop3d"} {
 		traces[role] = filepath.Join(t.TempDir(), role)

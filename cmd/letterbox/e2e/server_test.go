@@ -87,7 +87,7 @@ func launch(t testing.TB, shape, data string, args ...string) *server {
 		for _, role := range roles() {
 			s.start(role, roleCommand(t, role, args))
 		}
-		s.await(func(l logLine) bool { return l.Message == "ready" && l.Role == "store" })
+		s.storeReady()
 	}
 	return s
 }
@@ -235,6 +235,12 @@ func (s *server) ready(names ...string) {
 		line := s.await(func(l logLine) bool { return l.Message == "listening" && l.Listener == name })
 		s.addr[name] = line.Addr
 	}
+}
+
+// storeReady waits until the store's own process answers.
+func (s *server) storeReady() {
+	s.t.Helper()
+	s.await(func(l logLine) bool { return l.Message == "ready" && l.Role == "store" })
 }
 
 // await returns the first line of the log that fits, and fails the test if s ends or patience is over before.
