@@ -318,3 +318,31 @@ func TestUnits(t *testing.T) {
 		}
 	}
 }
+
+// TestMetricsOfRoles makes the daemons' addresses from the store's where they are not given.
+func TestMetricsOfRoles(t *testing.T) {
+	for _, c := range []struct{ listen, smtpd, pop3d string }{
+		{"", "localhost:9726", "localhost:9727"},
+		{"off", "off", "off"},
+		{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"},
+		{"[::]:9000", "[::]:9001", "[::]:9002"},
+		{"unix:/run/x.sock", "off", "off"},
+	} {
+		cfg, err := Load(&Flags{}, []string{"LETTERBOX_METRICS_LISTEN=" + c.listen, "LETTERBOX_CONFIG=/dev/null"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{keyMetricsSMTPD: c.smtpd, keyMetricsPOP3D: c.pop3d} {
+			if got := strings.Join(cfg.Value(name), ","); got != want {
+				t.Errorf("with metrics.listen %q %s is %s, want %s", c.listen, name, got, want)
+			}
+		}
+	}
+	cfg, err := Load(&Flags{}, []string{"LETTERBOX_METRICS_SMTPD=off", "LETTERBOX_CONFIG=/dev/null"})
+	if err != nil || len(cfg.Metrics.SMTPD) != 0 || len(cfg.Metrics.POP3D) != 1 {
+		t.Errorf("%v, %v", cfg, err)
+	}
+	if _, err := Load(&Flags{}, []string{"LETTERBOX_METRICS_LISTEN=:65534", "LETTERBOX_CONFIG=/dev/null"}); err == nil || !strings.Contains(err.Error(), "65536") {
+		t.Errorf("a port beyond the last: %v", err)
+	}
+}
