@@ -19,7 +19,7 @@ const benchRounds = 5
 func BenchmarkRoles(b *testing.B) {
 	servers := map[string]*server{}
 	for _, shape := range []string{shapeServe, shapeRoles} {
-		servers[shape] = serveShape(b, shape, filepath.Join(b.TempDir(), "data"), append(floodArgs(), "--log-level", "warn")...)
+		servers[shape] = serveShape(b, shape, filepath.Join(b.TempDir(), "data"), floodArgs()...)
 	}
 	for b.Loop() {
 		small, large, fetch := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
