@@ -86,7 +86,7 @@ func servePlain(t *testing.T, env ...string) *server {
 // memory wants that the process never held more than so many MiB.
 func (s *server) memory(bound float64) {
 	s.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.procs[0].cmd.Process.Pid))
 	if err != nil {
 		s.t.Fatal(err)
 	}
