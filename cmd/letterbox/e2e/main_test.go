@@ -82,3 +82,11 @@ func needPerl(t *testing.T, modules ...string) {
 		}
 	}
 }
+
+func write(t testing.TB, path string, content []byte) string {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

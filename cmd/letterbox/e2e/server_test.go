@@ -341,11 +341,3 @@ func (l *logLines) tail(octets int) string {
 	}
 	return "…" + s[len(s)-octets:]
 }
-
-func write(t testing.TB, path string, content []byte) string {
-	t.Helper()
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
