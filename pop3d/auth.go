@@ -1,13 +1,11 @@
 package pop3d
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
-	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/rs/zerolog"
 
@@ -22,72 +20,17 @@ const (
 	loginOK         = "ok"
 	loginCredential = "credential"
 	loginThrottled  = "throttled"
+	loginTooSoon    = "login-delay"
 	loginInUse      = "in-use"
 	loginBusy       = "busy"
 	loginPlaintext  = "plaintext" // refused before the password was sent
 	loginTemporary  = "temporary"
 )
 
-// mechanism is one row of the table of SASL mechanisms (RFC 4422).
-type mechanism struct {
-	password bool // it sends the password, if encoded
-	// run holds the exchange. The initial response is nil where there was none.
-	run func(s *session, initial []byte) reply
-}
-
-// mechanismTable returns the mechanisms by name in upper case.
-func mechanismTable() map[string]mechanism {
-	return map[string]mechanism{
-		"PLAIN": {password: true, run: (*session).plain},
-	}
-}
-
-// capa is RFC 2449 section 5. What AUTHORIZATION has, TRANSACTION has, too; only STLS is for AUTHORIZATION alone
-// (RFC 2595 section 8), and IMPLEMENTATION is kept for those who have logged in (RFC 2449 section 6.9).
-func (s *session) capa(request) reply {
-	lines := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"}
-	if s.passwordsAllowed() {
-		lines = append(lines, "USER")
-	}
-	if names := s.mechanismNames(); len(names) > 0 {
-		lines = append(lines, "SASL "+strings.Join(names, " "))
-	}
-	if s.state == authorization && s.stlsOffered() {
-		lines = append(lines, "STLS")
-	}
-	if s.state == transaction {
-		lines = append(lines, strings.TrimSuffix("IMPLEMENTATION letterbox-"+s.srv.config.Version, "-"))
-	}
-	return multiline("capability list follows", lines)
-}
-
-// multiline is a positive reply with these lines behind it.
-func multiline(text string, lines []string) reply {
-	return reply{ok: true, text: text, body: func(w *writer) error {
-		for _, line := range lines {
-			w.text(line + "\r\n")
-		}
-		w.dot()
-		return nil
-	}}
-}
-
-// mechanismNames returns the names of the mechanisms that are open to this session, in order.
-func (s *session) mechanismNames() []string {
-	var names []string
-	for name, m := range s.srv.mechanisms {
-		if !m.password || s.passwordsAllowed() {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
 // passwordsAllowed tells whether a password may come over this connection as it is now.
 func (s *session) passwordsAllowed() bool {
 	switch {
-	case s.tls != nil, s.listener.TLSInFront, s.policy.Plaintext == PlaintextAlways:
+	case s.secure(), s.policy.Plaintext == PlaintextAlways:
 		return true
 	case s.policy.Plaintext == PlaintextLoopback:
 		return s.local
@@ -107,6 +50,9 @@ func (s *session) refusePassword(mechanism string) reply {
 
 // user is RFC 1939 section 7. The answer is the same for every name.
 func (s *session) user(q request) reply {
+	if s.unicode && !utf8.ValidString(q.words[0]) {
+		return rejected("the name is not UTF-8")
+	}
 	s.name = q.words[0]
 	return positive("send PASS")
 }
@@ -118,81 +64,10 @@ func (s *session) pass(q request) reply {
 	if name == "" {
 		return rejected("send USER first")
 	}
+	if s.unicode && !utf8.ValidString(q.rest) {
+		return rejected("the password is not UTF-8")
+	}
 	return s.logIn(mechanismUser, name, q.rest)
-}
-
-// auth is RFC 5034 section 4; without an argument it lists the mechanisms, as clients older than CAPA expect.
-func (s *session) auth(q request) reply {
-	if len(q.words) == 0 {
-		return multiline("mechanisms follow", s.mechanismNames())
-	}
-	name := strings.ToUpper(q.words[0])
-	m, ok := s.srv.mechanisms[name]
-	if !ok {
-		return rejected("unknown authentication mechanism")
-	}
-	if m.password && !s.passwordsAllowed() {
-		return s.refusePassword(name)
-	}
-	if len(q.words) == 1 {
-		return m.run(s, nil)
-	}
-	initial, ok := decode([]byte(q.words[1]))
-	if q.words[1] == "=" {
-		initial, ok = []byte{}, true // present and empty
-	}
-	if !ok {
-		return rejected("the response is not base64")
-	}
-	return m.run(s, initial)
-}
-
-// plain is the PLAIN mechanism (RFC 4616 section 2).
-func (s *session) plain(initial []byte) reply {
-	if initial == nil {
-		response, failure, ok := s.challenge(nil)
-		if !ok {
-			return failure
-		}
-		initial = response
-	}
-	parts := strings.Split(string(initial), "\x00")
-	clear(initial)
-	if len(parts) != 3 || parts[1] == "" || parts[2] == "" {
-		return rejected("malformed response")
-	}
-	if parts[0] != "" && !strings.EqualFold(parts[0], parts[1]) {
-		s.fail("PLAIN", loginCredential)
-		return negative(codeAuth, "one account can't log in for another")
-	}
-	return s.logIn("PLAIN", parts[1], parts[2])
-}
-
-// challenge sends one challenge and returns the response to it, or the reply that ends the exchange.
-func (s *session) challenge(challenge []byte) (response []byte, failure reply, ok bool) {
-	s.out.text("+ " + base64.StdEncoding.EncodeToString(challenge) + "\r\n")
-	line, failure, ok := s.next()
-	if !ok {
-		return nil, failure, false
-	}
-	if string(line) == "*" {
-		return nil, negative(codeNone, "authentication cancelled"), false
-	}
-	response, ok = decode(line)
-	clear(line)
-	if !ok {
-		return nil, rejected("the response is not base64"), false
-	}
-	return response, reply{}, true
-}
-
-// decode reads base64 as strictly as RFC 5034 section 4 wants it: line ends, which the decoder skips, are no part of it.
-func decode(text []byte) ([]byte, bool) {
-	if bytes.ContainsAny(text, "\r\n") {
-		return nil, false
-	}
-	decoded, err := base64.StdEncoding.Strict().AppendDecode([]byte{}, text)
-	return decoded, err == nil
 }
 
 // logIn asks the store for the maildrop and enters the TRANSACTION state (RFC 1939 section 4).
@@ -200,14 +75,20 @@ func (s *session) logIn(mechanism, name, secret string) reply {
 	ctx, cancel := context.WithTimeout(s.context(), s.policy.AuthTimeout)
 	defer cancel()
 	m, err := s.srv.config.Store.Open(ctx, store.Login{
-		Session: s.id, Peer: s.remote, TLS: s.tls != nil || s.listener.TLSInFront,
+		Session: s.id, Peer: s.remote, TLS: s.secure(),
 		Mechanism: mechanism, Name: name, Secret: secret,
 	})
 	if err != nil {
 		return s.refuse(mechanism, err)
 	}
+	return s.enter(m, mechanism, name)
+}
+
+// enter begins the TRANSACTION state with the maildrop that the login opened.
+func (s *session) enter(m store.Maildrop, mechanism, name string) reply {
 	s.box, s.state = newMaildrop(m, printable(name)), transaction
-	s.login, s.result = loginOK, resultDropped
+	s.conn.busy = m.Active
+	s.loggedIn, s.result = loginOK, resultDropped
 	s.srv.observer.Login(mechanism, loginOK)
 	return positive("maildrop has " + s.box.summary())
 }
@@ -230,6 +111,8 @@ func (s *session) refuse(mechanism string, err error) reply {
 		result, r = loginCredential, negative(codeAuth, "wrong name or password")
 	case errors.Is(err, store.ErrInUse):
 		result, r = loginInUse, negative(codeInUse, "another session has this maildrop")
+	case errors.Is(err, store.ErrLoginDelay):
+		result, r = loginTooSoon, negative(codeLoginDelay, "too soon after the last login")
 	case errors.Is(err, store.ErrThrottled):
 		result = loginThrottled
 	case errors.Is(err, store.ErrBusy):
@@ -243,7 +126,7 @@ func (s *session) refuse(mechanism string, err error) reply {
 
 // fail counts a login without success.
 func (s *session) fail(mechanism, result string) {
-	s.login = result
+	s.loggedIn = result
 	s.failures++
 	s.srv.observer.Login(mechanism, result)
 }

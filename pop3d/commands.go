@@ -22,6 +22,7 @@ const (
 	noArgument    shape = iota
 	oneWord             // a name
 	words               // none to two: AUTH's mechanism and initial response
+	perhapsWord         // [tag]
 	rest                // all that follows one space, blanks and all
 	oneNumber           // msg
 	perhapsNumber       // [msg]
@@ -40,13 +41,15 @@ type command struct {
 }
 
 // commandTable returns the commands by verb in upper case: RFC 1939 sections 4 to 7, RFC 2449 section 5, RFC 2595
-// section 4 and RFC 5034 section 4.
+// section 4, RFC 5034 section 4, and RFC 6856 sections 2 and 3.
 func commandTable() map[string]command {
 	return map[string]command{
 		"CAPA": {states: anyState, shape: noArgument, run: (*session).capa},
+		"LANG": {states: anyState, shape: perhapsWord, run: (*session).lang},
 		"QUIT": {states: anyState, shape: noArgument, run: (*session).quit},
 
 		"STLS": {states: authorization, shape: noArgument, run: (*session).stls},
+		"UTF8": {states: authorization, shape: noArgument, run: (*session).utf8},
 		"USER": {states: authorization, shape: oneWord, password: true, run: (*session).user},
 		"PASS": {states: authorization, shape: rest, password: true, secret: true, run: (*session).pass},
 		"AUTH": {states: authorization, shape: words, secret: true, run: (*session).auth},
@@ -95,7 +98,7 @@ func (s shape) parse(argument []byte) (q request, wrong string) {
 		return q, "an argument is missing"
 	case len(q.words) > most:
 		return q, "there is an argument too many"
-	case s == words || s == oneWord:
+	case s == words || s == oneWord || s == perhapsWord:
 		return q, ""
 	}
 	for _, word := range q.words {
@@ -113,7 +116,7 @@ func (s shape) count() (least, most int) {
 	switch s {
 	case oneWord, oneNumber:
 		return 1, 1
-	case perhapsNumber:
+	case perhapsNumber, perhapsWord:
 		return 0, 1
 	case words:
 		return 0, 2

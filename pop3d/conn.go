@@ -16,10 +16,12 @@ const (
 	lingerTime   = 2 * time.Second
 	lingerOctets = 64 << 10
 
-	// writeProbes is how often within WriteTimeout a blocked write is tried again. The kernel wakes a writer only when a
-	// third of the socket's buffer is free, which a slow client may need longer for than any timeout; a write that is
-	// tried takes whatever room there is.
-	writeProbes = 10
+	// writeProbes is how often within WriteTimeout a blocked write is tried again, at the least. The kernel wakes a writer
+	// only when a third of the socket's buffer is free, which a slow client may need longer for than any timeout; a write
+	// that is tried takes whatever room there is. At each probe the store hears that the session is at work, and no login
+	// may take its maildrop: so they are not far apart, whatever WriteTimeout is.
+	writeProbes   = 10
+	probeInterval = 5 * time.Second
 )
 
 // guard is the connection below TLS. It owns the deadlines, so that a slow client and a stuck one can be told apart, and
@@ -28,6 +30,8 @@ type guard struct {
 	net.Conn
 	// patience is how long a write may go on without an octet taken. Only the session's goroutine touches it.
 	patience time.Duration
+	// busy, unless nil, is called again and again while a write goes on; it must return at once. As patience.
+	busy func()
 
 	mu        sync.Mutex
 	woken     bool // reads end at once
@@ -38,7 +42,7 @@ type guard struct {
 func (g *guard) Write(p []byte) (int, error) {
 	done, moved := 0, time.Now()
 	for {
-		if err := g.SetWriteDeadline(time.Now().Add(g.patience / writeProbes)); err != nil {
+		if err := g.SetWriteDeadline(time.Now().Add(min(g.patience/writeProbes, probeInterval))); err != nil {
 			return done, err
 		}
 		n, err := g.Conn.Write(p[done:])
@@ -51,6 +55,9 @@ func (g *guard) Write(p []byte) (int, error) {
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(moved) >= g.patience {
 			return done, err
+		}
+		if g.busy != nil {
+			g.busy()
 		}
 	}
 }

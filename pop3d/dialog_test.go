@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/letterbox/store"
 )
@@ -143,6 +144,13 @@ func (d *dialog) setup() []string {
 		}
 		return n
 	}
+	duration := func(text string) time.Duration {
+		length, err := time.ParseDuration(text)
+		if err != nil {
+			d.fail("%v", err)
+		}
+		return length
+	}
 	rest := slices.IndexFunc(d.steps, func(s string) bool { return !strings.HasPrefix(s, "!") && !strings.HasPrefix(s, "#") })
 	for _, step := range d.steps[:rest] {
 		d.at++
@@ -167,6 +175,7 @@ func (d *dialog) setup() []string {
 		case "open-fails":
 			fake.openErr = map[string]error{
 				"throttled": store.ErrThrottled, "busy": store.ErrBusy, "unavailable": store.ErrUnavailable,
+				"too-soon": store.ErrLoginDelay,
 			}[text]
 		case "commit-fails":
 			fake.commitErr = store.ErrUnavailable
@@ -180,6 +189,18 @@ func (d *dialog) setup() []string {
 			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.Plaintext = text })
 		case "max-errors":
 			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.MaxErrors = number(text) })
+		case "max-commands":
+			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.MaxCommands = number(text) })
+		case "max-command-length":
+			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.MaxCommandLength = number(text) })
+		case "expire":
+			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.Expire = duration(text) })
+		case "login-delay":
+			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.LoginDelay = duration(text) })
+		case "scram":
+			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.SCRAM = true })
+		case "no-nuls":
+			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.NoNULs = true })
 		case "max-login-failures":
 			options = append(options, func(_ *Config, p *Policy, _ *Listener) { p.MaxLoginFailures = number(text) })
 		default:

@@ -41,8 +41,8 @@ func (s *session) finish(why end) {
 	took := time.Since(s.began)
 	s.hangUp(why)
 	s.out.release()
-	if s.login != "" && s.login != loginOK {
-		s.result = s.login
+	if s.loggedIn != "" && s.loggedIn != loginOK {
+		s.result = s.loggedIn
 	}
 	level := zerolog.InfoLevel
 	if why == endError || why == endPanic {

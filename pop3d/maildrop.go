@@ -186,6 +186,7 @@ func (s *session) update() (reply, bool) {
 
 // close frees the maildrop's lock. It may be called again.
 func (s *session) close() {
+	s.conn.busy = nil
 	if err := s.box.Close(); err != nil {
 		s.event(zerolog.WarnLevel).Err(err).Msg("maildrop could not be closed")
 	}

@@ -29,7 +29,10 @@ type Observer interface {
 
 // LabelValues returns every value that an Observer is told, by kind: "verb", "end", "connection", "mechanism", "login".
 func LabelValues() map[string][]string {
-	mechanisms := slices.Sorted(maps.Keys(mechanismTable()))
+	mechanisms := []string{mechanismUser}
+	for _, m := range mechanismTable() {
+		mechanisms = append(mechanisms, m.name)
+	}
 	return map[string][]string{
 		"verb": append(slices.Sorted(maps.Keys(commandTable())), verbOther),
 		"end": {
@@ -37,9 +40,9 @@ func LabelValues() map[string][]string {
 			string(endProtocol), string(endHandshake), string(endShutdown), string(endLost), string(endPanic),
 		},
 		"connection": {connectionAccepted, connectionBusy},
-		"mechanism":  append(mechanisms, mechanismUser),
+		"mechanism":  mechanisms,
 		"login": {
-			loginOK, loginCredential, loginThrottled, loginInUse, loginBusy, loginPlaintext, loginTemporary,
+			loginOK, loginCredential, loginThrottled, loginTooSoon, loginInUse, loginBusy, loginPlaintext, loginTemporary,
 		},
 	}
 }

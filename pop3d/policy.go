@@ -51,6 +51,23 @@ type Policy struct {
 	MaxLoginFailures int
 	// MaxErrors ends a session at that many commands that are unknown, malformed or out of place: 30.
 	MaxErrors int
+	// MaxCommands ends a session at the command behind so many: 1,000,000, three for each message of a large maildrop.
+	// QUIT is carried out nevertheless.
+	MaxCommands int
+	// MaxCommandLength is the longest command line that is taken, in octets with its CRLF: 255, the least that RFC 2449
+	// section 4 allows, and 8 KiB at most. AUTH and the responses in its exchange may always be 8 KiB long.
+	MaxCommandLength int
+
+	// Expire is how long mail that was left on the server stays there, which CAPA's EXPIRE tells in whole days, rounded
+	// down; 0: for ever. The store is who lets it expire.
+	Expire time.Duration
+	// LoginDelay is the time between two logins of an account that CAPA's LOGIN-DELAY tells in seconds, rounded up; 0:
+	// none is told. The store is who enforces it, with store.ErrLoginDelay.
+	LoginDelay time.Duration
+	// SCRAM offers SCRAM-SHA-256, and under TLS 1.3 SCRAM-SHA-256-PLUS.
+	SCRAM bool
+	// NoNULs sends 0x80 for each NUL of a message, for clients that end a message there: Outlook.
+	NoNULs bool
 }
 
 // withDefaults returns p with every zero field replaced.
@@ -74,6 +91,10 @@ func (p Policy) withDefaults() *Policy {
 	if p.MaxErrors <= 0 {
 		p.MaxErrors = 30
 	}
+	if p.MaxCommands <= 0 {
+		p.MaxCommands = 1_000_000
+	}
+	p.MaxCommandLength = min(max(p.MaxCommandLength, leastCommandLength), maxLine)
 	return &p
 }
 

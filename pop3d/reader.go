@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxCommand is the longest command line with its CRLF (RFC 2449 section 4).
-	maxCommand = 255
+	// leastCommandLength is how long a command line with its CRLF may be at least (RFC 2449 section 4).
+	leastCommandLength = 255
 	// maxLine bounds the lines of AUTH, which RFC 5034 section 4 frees from that limit: room for any PLAIN response
 	// (three strings of 255 octets in UTF-8) and for the tokens of later mechanisms. It bounds the buffer, too.
 	maxLine = 8 << 10

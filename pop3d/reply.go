@@ -10,11 +10,12 @@ import (
 type respCode string
 
 const (
-	codeNone      respCode = ""
-	codeAuth      respCode = "AUTH"     // RFC 3206 section 5
-	codeInUse     respCode = "IN-USE"   // RFC 2449 section 8.1.2
-	codeTemporary respCode = "SYS/TEMP" // RFC 3206 section 4
-	codePermanent respCode = "SYS/PERM" // RFC 3206 section 4
+	codeNone       respCode = ""
+	codeAuth       respCode = "AUTH"        // RFC 3206 section 5
+	codeLoginDelay respCode = "LOGIN-DELAY" // RFC 2449 section 8.1.1
+	codeInUse      respCode = "IN-USE"      // RFC 2449 section 8.1.2
+	codeTemporary  respCode = "SYS/TEMP"    // RFC 3206 section 4
+	codePermanent  respCode = "SYS/PERM"    // RFC 3206 section 4
 )
 
 // reply is what a handler returns. Its texts are ours: no octet of a client and no text of an error goes in.

@@ -15,7 +15,7 @@ type Server struct {
 	observer   Observer
 	policy     atomic.Pointer[Policy]
 	commands   map[string]command
-	mechanisms map[string]mechanism
+	mechanisms []mechanism
 	buffers    sync.Pool // of *[outBuffer]byte
 	// ctx is that of every call to the store; it ends when Shutdown has.
 	ctx    context.Context

@@ -34,10 +34,12 @@ type session struct {
 	cut bool
 
 	state    state
+	unicode  bool   // the client promised UTF-8
 	name     string // what USER said, until the next command
+	commands int    // lines that were taken for a command
 	bad      int    // commands that made no sense
 	failures int    // logins without success
-	login    string // how the last login went, one of the values of LabelValues; empty before the first
+	loggedIn string // how the last login went, one of the values of LabelValues; empty before the first
 	box      *maildrop
 	result   string // how the maildrop was left
 }
@@ -121,6 +123,7 @@ func (s *session) respond(r reply) reply {
 // command runs one line: it finds its row of the table, and counts and writes the reply, which it returns.
 func (s *session) command(line []byte) reply {
 	began := time.Now()
+	s.commands++
 	verb, argument := split(line)
 	cmd, known := s.srv.commands[verb]
 	if verb != "PASS" {
@@ -129,9 +132,12 @@ func (s *session) command(line []byte) reply {
 	var r reply
 	switch {
 	case !known:
-		verb, r = verbOther, unknown(line)
+		verb, r = verbOther, s.unknown(line)
 	case s.box != nil && s.box.isLost():
 		r = s.lost()
+	case s.commands > s.policy.MaxCommands && verb != "QUIT":
+		r = negative(codeTemporary, "too many commands in one session, nothing was deleted")
+		r.end = endErrors
 	default:
 		r = s.execute(cmd, line, argument)
 	}
@@ -142,7 +148,7 @@ func (s *session) command(line []byte) reply {
 
 // execute checks what the table says of cmd and runs it.
 func (s *session) execute(cmd command, line, argument []byte) reply {
-	if len(line)+len("\r\n") > maxCommand && cmd.shape != words {
+	if s.isTooLong(line) && cmd.shape != words {
 		return reply{text: "line is too long", bad: true, end: endProtocol}
 	}
 	if cmd.states&s.state == 0 {
@@ -165,14 +171,19 @@ func (s *session) execute(cmd command, line, argument []byte) reply {
 }
 
 // unknown answers a line whose verb is not in the table.
-func unknown(line []byte) reply {
+func (s *session) unknown(line []byte) reply {
 	if bytes.Contains(line, []byte(" HTTP/")) {
 		return reply{text: "this is POP3", bad: true, end: endProtocol}
 	}
-	if len(line)+len("\r\n") > maxCommand {
+	if s.isTooLong(line) {
 		return reply{text: "line is too long", bad: true, end: endProtocol}
 	}
 	return rejected("unknown command")
+}
+
+// isTooLong tells whether a line is longer than a command may be.
+func (s *session) isTooLong(line []byte) bool {
+	return len(line)+len("\r\n") > s.policy.MaxCommandLength
 }
 
 // limit counts what went wrong and ends a session in which too much did.

@@ -54,6 +54,7 @@ func (s *session) handshake() end {
 	s.srv.observer.Handshake(s.listener.Name, versionName(conn.ConnectionState().Version), "ok")
 	s.tls, s.out.dst = conn, conn
 	s.in = lineReader{src: conn, octets: s.in.octets}
+	s.unicode = false // RFC 2595 section 4: what the client said in clear is forgotten
 	return endNone
 }
 

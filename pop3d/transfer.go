@@ -65,7 +65,11 @@ func (s *session) retrieve(i int) (*exactReader, error) {
 func (s *session) send(w *writer, r io.Reader, chunk int) error {
 	w.beginMessage()
 	for {
-		n, err := r.Read(w.space(chunk))
+		space := w.space(chunk)
+		n, err := r.Read(space)
+		if s.policy.NoNULs {
+			maskNULs(space[:n])
+		}
 		w.stuff(n)
 		switch {
 		case w.err != nil:
@@ -77,6 +81,18 @@ func (s *session) send(w *writer, r io.Reader, chunk int) error {
 			return err
 		}
 		s.box.Active()
+	}
+}
+
+// maskNULs puts 0x80 in place of each NUL, so that the number of octets stays what was announced.
+func maskNULs(p []byte) {
+	for {
+		i := bytes.IndexByte(p, 0)
+		if i < 0 {
+			return
+		}
+		p[i] = 0x80
+		p = p[i+1:]
 	}
 }
 

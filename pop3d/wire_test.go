@@ -103,7 +103,7 @@ func FuzzDotStuffing(f *testing.F) {
 		}
 		var sent bytes.Buffer
 		w := newTestWriter(&sent)
-		s := &session{box: newMaildrop(&fakeDrop{f: newFake()}, "")}
+		s := &session{policy: &Policy{}, box: newMaildrop(&fakeDrop{f: newFake()}, "")}
 		if err := s.send(w, src, outBuffer); err != nil {
 			t.Fatal(err)
 		}
@@ -241,7 +241,7 @@ func TestSendTakesAnyReader(t *testing.T) {
 	} {
 		var sent bytes.Buffer
 		w := newTestWriter(&sent)
-		s := &session{box: newMaildrop(&fakeDrop{f: newFake()}, "")}
+		s := &session{policy: &Policy{}, box: newMaildrop(&fakeDrop{f: newFake()}, "")}
 		if err := s.send(w, r, outBuffer); err != nil {
 			t.Fatal(name, err)
 		}

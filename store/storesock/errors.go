@@ -40,6 +40,7 @@ func names() []named {
 		{"credential", store.ErrCredential},
 		{"throttled", store.ErrThrottled},
 		{"in-use", store.ErrInUse},
+		{"login-delay", store.ErrLoginDelay},
 		{"lost", store.ErrLost},
 		{"corrupt", store.ErrCorrupt},
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,11 @@ func pop3Policy(c *config.Config) pop3d.Policy {
 		LoginTimeout:     c.POP3.LoginTimeout,
 		MaxLoginFailures: c.POP3.MaxLoginFailures,
 		MaxErrors:        c.POP3.MaxErrors,
+		MaxCommands:      c.POP3.MaxCommands,
+		MaxCommandLength: c.POP3.MaxCommandBytes,
+		LoginDelay:       c.POP3.LoginDelay,
+		SCRAM:            c.POP3.SCRAM,
+		NoNULs:           slices.Contains(c.POP3.Workarounds, config.WorkaroundNoNULs),
 	}
 }
 

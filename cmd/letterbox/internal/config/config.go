@@ -60,7 +60,15 @@ type POP3 struct {
 	LoginTimeout     time.Duration
 	MaxLoginFailures int
 	MaxErrors        int
+	MaxCommands      int
+	MaxCommandBytes  int
+	LoginDelay       time.Duration // 0: none
+	SCRAM            bool
+	Workarounds      []string // names of WorkaroundNoNULs
 }
+
+// WorkaroundNoNULs in POP3.Workarounds is what Dovecot calls by that name, too: NUL is sent as 0x80.
+const WorkaroundNoNULs = "outlook-no-nuls"
 
 // TLS names the certificate's files. Both are empty for a self-signed one.
 type TLS struct {

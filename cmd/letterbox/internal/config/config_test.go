@@ -181,6 +181,21 @@ func TestPartFlags(t *testing.T) {
 	}
 }
 
+// TestPOP3Extras reads the keys of kinds that no other section has.
+func TestPOP3Extras(t *testing.T) {
+	c := mustLoad(t, "[pop3]\nscram = true\nlogin_delay = \"90s\"\nworkarounds = [\"outlook-no-nuls\", \"outlook-no-nuls\"]\n", nil)
+	if p := c.POP3; !p.SCRAM || p.LoginDelay != 90*time.Second || !slices.Equal(p.Workarounds, []string{WorkaroundNoNULs}) {
+		t.Errorf("%+v", p)
+	}
+	c = mustLoad(t, "", []string{"LETTERBOX_POP3_SCRAM=true", "LETTERBOX_POP3_WORKAROUNDS=outlook-no-nuls"})
+	if p := c.POP3; !p.SCRAM || len(p.Workarounds) != 1 {
+		t.Errorf("%+v", p)
+	}
+	if p := mustLoad(t, "", nil).POP3; p.SCRAM || p.LoginDelay != 0 || len(p.Workarounds) != 0 || p.MaxCommands != 1_000_000 || p.MaxCommandBytes != 255 {
+		t.Errorf("defaults: %+v", p)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	for _, test := range []struct{ file, want string }{
 		{"[smtp]\nlistn = \"x:1\"", `letterbox.toml:2: unknown key "smtp.listn"; did you mean smtp.listen?`},
@@ -196,6 +211,10 @@ func TestMistakes(t *testing.T) {
 		{"[smtp]\nmax_recipients = [1, 2]", "smtp.max_recipients takes one value (number), not a list"},
 		{"[smtp]\nmax_recipients = 2020-01-01", "smtp.max_recipients takes a number in quotes"},
 		{"[smtp]\nbare_newlines = \"keep\"", `"keep" is none of normalize, refuse`},
+		{"[pop3]\nscram = \"yes\"", `letterbox.toml:2: pop3.scram: "yes" is neither true nor false`},
+		{"[pop3]\nworkarounds = \"oe-ns-eoh\"", `"oe-ns-eoh" is none of outlook-no-nuls`},
+		{"[pop3]\nmax_command_bytes = 254", "254 is not between 255 and 8192"},
+		{"[pop3]\nmax_commands = 0", "0 is not between 1000 and 2147483647"},
 		{"[smtp]\nlisten = [\"off\", \":1\"]", `"off" stands for no address and can't stand beside others`},
 		{"[smtp]\ndomains = [\"exa mple\"]", `"exa mple" has a domain that is no domain name`},
 		{"[limits]\nexempt = [\"10.0.0.1\", \"10.0.0.0/33\"]", `"10.0.0.0/33" is no network`},

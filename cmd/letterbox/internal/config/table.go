@@ -170,6 +170,32 @@ func pop3Keys() []Key {
 		Name: "pop3.max_errors", Default: one("30"), Reload: true,
 		Text:  "Commands that are unknown, malformed or out of place after which a session ends.",
 		place: func(c *Config) value { return numberValue{&c.POP3.MaxErrors, 1, math.MaxInt32} },
+	}, {
+		Name: "pop3.max_commands", Default: one("1000000"), Reload: true,
+		Text: "Commands after which a session ends, its deletions undone unless the next one is QUIT. A client that fetches and " +
+			"deletes needs three for each message.",
+		place: func(c *Config) value { return numberValue{&c.POP3.MaxCommands, 1000, math.MaxInt32} },
+	}, {
+		Name: "pop3.max_command_bytes", Default: one("255"), Reload: true,
+		Text: "The longest command line that is taken, in octets with its line end, for those who have longer passwords. AUTH and " +
+			"what follows it may always have 8 KiB.",
+		place: func(c *Config) value { return numberValue{&c.POP3.MaxCommandBytes, 255, 8 << 10} },
+	}, {
+		Name: "pop3.login_delay", Default: one("0s"), Reload: true,
+		Text:  "How long an account has to wait from one login to the next; clients are told (LOGIN-DELAY). `0s` for no such rule.",
+		place: func(c *Config) value { return durationValue{&c.POP3.LoginDelay, 0, day} },
+	}, {
+		Name: "pop3.scram", Default: one("false"), Reload: true,
+		Text: "Whether SCRAM-SHA-256 is offered, and SCRAM-SHA-256-PLUS under TLS 1.3, in which the client proves that it has the " +
+			"password and does not send it.",
+		place: func(c *Config) value { return switchValue{&c.POP3.SCRAM} },
+	}, {
+		Name: "pop3.workarounds", Reload: true,
+		Text: "What is done for the sake of single clients. `outlook-no-nuls` sends 0x80 for each NUL in a message: Outlook hangs " +
+			"at a NUL.",
+		place: func(c *Config) value {
+			return choicesValue{&c.POP3.Workarounds, "workarounds", []string{WorkaroundNoNULs}}
+		},
 	}}
 }
 

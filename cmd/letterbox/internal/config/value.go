@@ -53,22 +53,6 @@ func (v pathValue) set(items []string, base string) error {
 	return nil
 }
 
-type choiceValue struct {
-	at      *string
-	choices []string
-}
-
-func (v choiceValue) kind() string   { return strings.Join(v.choices, ", ") }
-func (v choiceValue) list() bool     { return false }
-func (v choiceValue) text() []string { return []string{*v.at} }
-func (v choiceValue) set(items []string, _ string) error {
-	if !slices.Contains(v.choices, items[0]) {
-		return fmt.Errorf("%q is none of %s", items[0], strings.Join(v.choices, ", "))
-	}
-	*v.at = items[0]
-	return nil
-}
-
 type numberValue struct {
 	at       *int
 	min, max int
