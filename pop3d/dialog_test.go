@@ -24,7 +24,9 @@ import (
 //	S: +OK              the server sends exactly this line
 //	S~ ^\+OK            or one that matches
 //	H:                  the client makes a TLS handshake
+//	S" "\x80\r\n"       the server sends exactly this, a quoted Go string
 //	X:                  the server closes the connection
+//	+ A: b\r\n\r\n      mail arrives, a quoted Go string without its quotes; its UIDL is late
 //	= left 1 3          once the session is over: the messages that are there
 //	= end quit          and why it ended
 //
@@ -98,6 +100,14 @@ func (d *dialog) step(sort, text string) {
 		if got := d.client.line(); got != text {
 			d.fail("got %q, want %q", got, text)
 		}
+	case `S"`:
+		want, err := strconv.Unquote(text)
+		if err != nil {
+			d.fail("%v", err)
+		}
+		if got := d.client.line() + "\r\n"; got != want {
+			d.fail("got %q, want %q", got, want)
+		}
 	case "S~":
 		if got := d.client.line(); !regexp.MustCompile(text).MatchString(got) {
 			d.fail("got %q, want a match of %q", got, text)
@@ -106,6 +116,12 @@ func (d *dialog) step(sort, text string) {
 		d.client.startTLS()
 	case "X:":
 		d.client.closed()
+	case "+":
+		body, err := strconv.Unquote(`"` + text + `"`)
+		if err != nil {
+			d.fail("%v", err)
+		}
+		d.store.deliver("late", body)
 	case "=":
 		d.after(text)
 	default:
@@ -177,6 +193,8 @@ func (d *dialog) setup() []string {
 				"throttled": store.ErrThrottled, "busy": store.ErrBusy, "unavailable": store.ErrUnavailable,
 				"too-soon": store.ErrLoginDelay,
 			}[text]
+		case "damaged":
+			fake.damaged = number(text)
 		case "commit-fails":
 			fake.commitErr = store.ErrUnavailable
 		case "implicit-tls":

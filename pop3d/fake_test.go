@@ -28,6 +28,7 @@ type fakeStore struct {
 	active   int
 	lost     chan struct{}
 
+	damaged   int // the message's number
 	openErr   error
 	commitErr error
 	// retrieve, when set, takes the place of the message's own reader.
@@ -52,7 +53,7 @@ func newFake(bodies ...string) *fakeStore {
 	return f
 }
 
-func (f *fakeStore) Open(_ context.Context, l store.Login) (store.Maildrop, error) {
+func (f *fakeStore) Open(ctx context.Context, l store.Login) (store.Maildrop, error) {
 	if f.onOpen != nil {
 		f.onOpen()
 	}
@@ -62,13 +63,25 @@ func (f *fakeStore) Open(_ context.Context, l store.Login) (store.Maildrop, erro
 	switch {
 	case f.openErr != nil:
 		return nil, fmt.Errorf("fake: %w", f.openErr)
+	case l.Exchange != nil:
+		if err := f.exchange(ctx, l); err != nil {
+			return nil, err
+		}
 	case !strings.EqualFold(l.Name, testName) || l.Secret != f.password:
 		return nil, store.ErrCredential
-	case f.locked:
+	}
+	if f.locked {
 		return nil, store.ErrInUse
 	}
 	f.locked = true
 	return &fakeDrop{f: f, mail: slices.Clone(f.mail)}, nil
+}
+
+// deliver puts a message into the maildrop, whoever has it.
+func (f *fakeStore) deliver(uidl, body string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mail = append(f.mail, fakeMessage{uidl, []byte(body)})
 }
 
 // state returns what a test compares, under the lock.
@@ -96,6 +109,9 @@ func (d *fakeDrop) Messages() []store.Message {
 }
 
 func (d *fakeDrop) Retrieve(_ context.Context, i int) (io.ReadCloser, error) {
+	if d.f.damaged == i+1 {
+		return nil, fmt.Errorf("fake: %w", store.ErrCorrupt)
+	}
 	if d.f.retrieve != nil {
 		return d.f.retrieve(i, d.mail[i].body)
 	}

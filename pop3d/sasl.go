@@ -29,7 +29,7 @@ type mechanism struct {
 func mechanismTable() []mechanism {
 	always := func(*session) bool { return true }
 	return []mechanism{
-		{mechanismSCRAMPlus, func(s *session) bool { return s.policy.SCRAM && s.binding() != nil }, (*session).scramPlus},
+		{mechanismSCRAMPlus, func(s *session) bool { return s.binding() != nil }, (*session).scramPlus},
 		{mechanismSCRAM, func(s *session) bool { return s.policy.SCRAM }, (*session).scram},
 		{mechanismPlain, always, (*session).plain},
 		{mechanismLogin, always, (*session).login},

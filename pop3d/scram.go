@@ -11,10 +11,10 @@ import (
 )
 
 // binding returns what binds a login to the TLS connection (RFC 9266 section 2), nil where nothing does. Under TLS 1.2 nothing
-// does: there a client would go by tls-unique (RFC 9266 section 3), which Go does not give a server that resumes sessions,
-// and fail with -PLUS where it succeeds without. Nor where a proxy speaks TLS: its connection with the client is not ours.
+// does: there clients go by tls-unique (RFC 9266 section 3) and would fail with -PLUS where they succeed without. Nor does
+// it where a proxy speaks TLS: its connection with the client is not ours.
 func (s *session) binding() []byte {
-	if s.tls == nil {
+	if s.tls == nil || !s.policy.SCRAM {
 		return nil
 	}
 	state := s.tls.ConnectionState()
@@ -29,19 +29,18 @@ func (s *session) binding() []byte {
 }
 
 // scram is SCRAM-SHA-256 (RFC 7677), scramPlus is SCRAM-SHA-256-PLUS.
-func (s *session) scram(initial []byte) reply { return s.exchange(mechanismSCRAM, initial, nil) }
-func (s *session) scramPlus(initial []byte) reply {
-	return s.exchange(mechanismSCRAMPlus, initial, s.binding())
-}
+func (s *session) scram(initial []byte) reply     { return s.exchange(mechanismSCRAM, initial) }
+func (s *session) scramPlus(initial []byte) reply { return s.exchange(mechanismSCRAMPlus, initial) }
 
-// exchange lets the store's owner, who alone has the keys, hold a SCRAM exchange with the client.
-func (s *session) exchange(mechanism string, initial, binding []byte) reply {
+// exchange lets the store's owner, who alone has the keys, hold a SCRAM exchange with the client. The owner is given the
+// binding with either mechanism: a client that says that -PLUS was not offered (RFC 5802 section 6) was shown another list.
+func (s *session) exchange(mechanism string, initial []byte) reply {
 	c := &carrier{s: s, mechanism: mechanism, initial: initial}
 	// What the client may take is bound by the session's own timers; the store's time comes on top.
 	ctx, cancel := context.WithDeadline(s.context(), s.began.Add(s.policy.LoginTimeout+s.policy.AuthTimeout))
 	defer cancel()
 	m, err := s.srv.config.Store.Open(ctx, store.Login{
-		Session: s.id, Peer: s.remote, TLS: s.secure(), Mechanism: mechanism, Exchange: c.carry, Binding: binding,
+		Session: s.id, Peer: s.remote, TLS: s.secure(), Mechanism: mechanism, Exchange: c.carry, Binding: s.binding(),
 	})
 	switch {
 	case c.failed && err == nil:
@@ -100,16 +99,11 @@ func (c *carrier) fail(r reply) error {
 	return errBrokenOff
 }
 
-// check looks at what of the client-first-message is about this connection (RFC 5802 sections 6 and 7), and keeps the name.
+// check reads the names in the client-first-message (RFC 5802 section 7).
 func (c *carrier) check(first string) (reply, bool) {
 	parts := strings.SplitN(first, ",", 4) // gs2-cbind-flag, authzid, username, the rest
 	if len(parts) < 4 {
 		return rejected("malformed response"), false
-	}
-	if parts[0] == "y" && c.s.policy.SCRAM && c.s.binding() != nil {
-		// The client knows how to bind and was shown a list without -PLUS: not by us.
-		c.s.fail(c.mechanism, loginCredential)
-		return negative(codeAuth, "this server offers channel binding: someone may be in between"), false
 	}
 	c.name = saslName(parts[2], "n=")
 	return c.s.forItself(c.mechanism, saslName(parts[1], "a="), c.name)

@@ -23,8 +23,8 @@ var (
 	ErrCredential = errors.New("wrong name or password")
 	ErrThrottled  = errors.New("too many failed logins")
 	ErrInUse      = errors.New("maildrop is in use")
-	// ErrLoginDelay is temporary: the account logged in more recently than its LOGIN-DELAY allows (RFC 2449 section 6.5).
-	ErrLoginDelay = errors.New("too soon after the last login")
+	// ErrLoginDelay is temporary: the account's last login was too short a time ago.
+	ErrLoginDelay = errors.New("logged in too short a time ago")
 	// ErrLost ends a Maildrop that is no longer ours; nothing that it marked is deleted.
 	ErrLost = errors.New("maildrop was taken away")
 	// ErrCorrupt is permanent: what the disk holds is not what was written.

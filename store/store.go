@@ -86,7 +86,7 @@ const (
 // Pickup is all that a POP3 daemon can reach.
 type Pickup interface {
 	// Open verifies the login, locks the maildrop and takes a snapshot of it, in one. It fails with ErrCredential,
-	// ErrThrottled, ErrLoginDelay or ErrInUse; any other error is temporary and says nothing about the secret.
+	// ErrThrottled or ErrInUse; any other error is temporary and says nothing about the secret.
 	Open(ctx context.Context, l Login) (Maildrop, error)
 }
 
@@ -101,8 +101,7 @@ type Login struct {
 
 	// Exchange is set for SCRAM (RFC 5802) alone. It carries one message of the owner's to the client and returns the
 	// client's next: nil asks for the client-first-message, then come server-first-message and, once the client is known,
-	// server-final-message, whose answer is empty. An error of it ends Open, which returns it. It is called by the
-	// goroutine that called Open, or by another that Open waits for.
+	// server-final-message, whose answer is empty. An error of it ends Open, which returns it.
 	Exchange func(ctx context.Context, server []byte) (client []byte, err error)
 	// Binding is the TLS channel's data of type tls-exporter (RFC 9266) for SCRAM-SHA-256-PLUS; nil without.
 	Binding []byte
