@@ -6,9 +6,15 @@ import (
 	"sync"
 )
 
-// readAhead is what Read takes in one call beside the record's header, when the caller's hint does not say less. A body
-// that lies in it whole is checked and served without another call.
-const readAhead = 64 << 10
+// A record of at most readAhead octets is read, checked and served with one call: most mail is smaller. Such a body is held
+// in memory until Close; of a larger one nothing is.
+const (
+	readAhead  = 128 << 10
+	readLittle = 8 << 10 // where the hint says that so much is enough
+	// hintSlack is what a record may be longer than the hint: its header, and in its head the envelope and what other
+	// recipients see.
+	hintSlack = 1 << 10
+)
 
 // Reader is one record, opened for reading. It stays readable when its segment is unlinked, until Close.
 type Reader struct {
@@ -18,19 +24,38 @@ type Reader struct {
 
 	log    *Log
 	seg    *segment
-	buf    *[]byte // from the pool
-	body   []byte  // what of the body came with the head
+	buf    *[]byte // from the pool; nil unless head and body lie in it
+	body   []byte  // the body where it lies in buf
 	offset int64   // of the body in its segment
 }
 
-// bufferPool holds buffers of recordHeader + readAhead octets.
-type bufferPool struct{ sync.Pool }
+// bufferPool holds buffers of readLittle and of readAhead octets.
+type bufferPool struct{ little, large sync.Pool }
 
 func newBufferPool() *bufferPool {
-	return &bufferPool{sync.Pool{New: func() any {
-		b := make([]byte, recordHeader+readAhead)
-		return &b
-	}}}
+	of := func(size int) sync.Pool {
+		return sync.Pool{New: func() any {
+			b := make([]byte, size)
+			return &b
+		}}
+	}
+	return &bufferPool{little: of(readLittle), large: of(readAhead)}
+}
+
+// get returns a buffer of at least so many octets, as far as there are such buffers.
+func (p *bufferPool) get(size int64) *[]byte {
+	if size <= readLittle {
+		return p.little.Get().(*[]byte)
+	}
+	return p.large.Get().(*[]byte)
+}
+
+func (p *bufferPool) put(b *[]byte) {
+	if len(*b) == readLittle {
+		p.little.Put(b)
+		return
+	}
+	p.large.Put(b)
 }
 
 // Read opens the record at pos. hint is about how long the record is, 0 when that is not known. The head is checked, the
@@ -40,7 +65,7 @@ func (l *Log) Read(pos Pos, hint int64) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{Pos: pos, log: l, seg: seg, buf: l.buffers.Get().(*[]byte)}
+	r := &Reader{Pos: pos, log: l, seg: seg}
 	if err := r.open(hint); err != nil {
 		r.Close() //nolint:errcheck // it never fails
 		return nil, err
@@ -49,11 +74,15 @@ func (l *Log) Read(pos Pos, hint int64) (*Reader, error) {
 }
 
 func (r *Reader) open(hint int64) error {
-	want := recordHeader + readAhead
-	if hint > 0 {
-		want = int(min(int64(want), max(hint, 4<<10)))
+	want := hint + hintSlack
+	switch {
+	case hint == 0:
+		want = readAhead
+	case want > readAhead:
+		want = readLittle // the head; the body will not fit anyhow
 	}
-	buf := (*r.buf)[:want]
+	r.buf = r.log.buffers.get(want)
+	buf := (*r.buf)[:max(want, min(readLittle, 4<<10))]
 	n, err := r.seg.file.ReadAt(buf, r.Pos.Offset)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -72,19 +101,30 @@ func (r *Reader) open(hint int64) error {
 		return err
 	}
 	r.offset = r.Pos.Offset + recordHeader + int64(r.HeadLen)
-	rest := buf[recordHeader:]
-	if len(rest) < int(r.HeadLen) {
-		r.Head = make([]byte, r.HeadLen)
-		if _, err := r.seg.file.ReadAt(r.Head, r.Pos.Offset+recordHeader); err != nil {
-			return err
-		}
-	} else {
-		r.Head, r.body = rest[:r.HeadLen], rest[r.HeadLen:]
-		r.body = r.body[:min(uint64(len(r.body)), r.BodyLen)]
+	if err := r.split(buf[recordHeader:]); err != nil {
+		return err
 	}
 	if checksum(r.Head) != r.headSum {
 		return &Corrupt{Pos: r.Pos, ID: r.ID, Reason: "the checksum of its head does not match"}
 	}
+	return nil
+}
+
+// split takes head and body from what came behind the header. Unless the body came whole, none of it is kept, and the
+// buffer goes back: a slow reader of a large body holds no more than its head.
+func (r *Reader) split(rest []byte) error {
+	if r.BodyLen > 0 && uint64(len(rest)) >= uint64(r.HeadLen)+r.BodyLen {
+		r.Head, r.body = rest[:r.HeadLen], rest[r.HeadLen:][:r.BodyLen]
+		return nil
+	}
+	r.Head = make([]byte, r.HeadLen)
+	if n := copy(r.Head, rest); n < len(r.Head) {
+		if _, err := r.seg.file.ReadAt(r.Head[n:], r.Pos.Offset+recordHeader+int64(n)); err != nil {
+			return err
+		}
+	}
+	r.log.buffers.put(r.buf)
+	r.buf = nil
 	return nil
 }
 
@@ -126,8 +166,8 @@ func (r *Reader) Check() error {
 }
 
 func (r *Reader) sumFile() (uint32, error) {
-	own := r.log.buffers.Get().(*[]byte)
-	defer r.log.buffers.Put(own)
+	own := r.log.buffers.get(readAhead)
+	defer r.log.buffers.put(own)
 	var sum uint32
 	for off := int64(0); off < int64(r.BodyLen); {
 		n, err := r.ReadAt(*own, off)
@@ -144,7 +184,9 @@ func (r *Reader) sumFile() (uint32, error) {
 func (r *Reader) Close() error {
 	if r.seg != nil {
 		r.log.files.release(r.seg)
-		r.log.buffers.Put(r.buf)
+		if r.buf != nil {
+			r.log.buffers.put(r.buf)
+		}
 		r.seg, r.buf, r.Head, r.body = nil, nil, nil, nil
 	}
 	return nil
