@@ -19,7 +19,8 @@ import (
 // realStore is a store on disk with one account.
 type realStore struct {
 	*boltstore.Store
-	t testing.TB
+	t    testing.TB
+	hash string // of testSecret
 }
 
 func newReal(t testing.TB) realStore {
@@ -33,21 +34,39 @@ func newReal(t testing.TB) realStore {
 	if err != nil {
 		t.Fatal(err)
 	}
-	edit := store.Edit{Op: store.AddAccount, Address: testName, Hash: hash}
+	r := realStore{s, t, hash}
+	r.account(testName)
+	return r
+}
+
+// account makes an account and returns it as a recipient.
+func (s realStore) account(name string) store.Recipient {
+	s.t.Helper()
+	edit := store.Edit{Op: store.AddAccount, Address: name, Hash: s.hash}
 	if _, err := s.Apply(context.Background(), 0, []store.Edit{edit}); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	return realStore{s, t}
+	return s.recipient(name)
+}
+
+func (s realStore) recipient(name string) store.Recipient {
+	s.t.Helper()
+	target, err := s.Resolve(context.Background(), store.Attempt{To: name})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return store.Recipient{Maildrop: target.Maildrops[0], Prefix: []byte("Return-Path: <>\r\n")}
 }
 
 // deliver puts a message in as a receiver does.
 func (s realStore) deliver(body string) {
 	s.t.Helper()
+	s.deliverTo(body, []store.Recipient{s.recipient(testName)})
+}
+
+func (s realStore) deliverTo(body string, to []store.Recipient) {
+	s.t.Helper()
 	ctx := context.Background()
-	target, err := s.Resolve(ctx, store.Attempt{To: testName})
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	draft, err := s.Begin(ctx, store.Envelope{})
 	if err != nil {
 		s.t.Fatal(err)
@@ -55,9 +74,7 @@ func (s realStore) deliver(body string) {
 	if _, err := io.WriteString(draft, body); err != nil {
 		s.t.Fatal(err)
 	}
-	final := store.Final{Trace: []byte("Received: by test\r\n"), Recipients: []store.Recipient{{
-		Maildrop: target.Maildrops[0], Prefix: []byte("Return-Path: <>\r\n"),
-	}}}
+	final := store.Final{Trace: []byte("Received: by test\r\n"), Recipients: to}
 	if err := draft.Commit(ctx, final); err != nil {
 		s.t.Fatal(err)
 	}
