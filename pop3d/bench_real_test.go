@@ -2,20 +2,13 @@ package pop3d
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
-	"time"
 
 	"example.org/letterbox/store"
-	"example.org/letterbox/store/seglog"
 )
-
-var _ = seglog.Pos{}
-var _ = context.Background
-var _ = store.Login{}
-var _ = time.Now
 
 // BenchmarkRealRetr retrieves messages from the store on disk over loopback, each of them in turn; "copy" is the same octets
 // over a bare connection, in as many writes as there are replies.
@@ -86,5 +79,51 @@ func rounds(b *testing.B, r io.Reader, w io.Writer, ask func(first int) []byte, 
 	}
 	if !bytes.HasSuffix(replies, reply) {
 		b.Fatalf("another reply: %.200q", replies)
+	}
+}
+
+// BenchmarkRealQuit deletes 10,000 messages of the store on disk in one QUIT.
+func BenchmarkRealQuit(b *testing.B) {
+	const messages = 10_000
+	s := newReal(b)
+	everyone := make([]store.Recipient, b.N)
+	for i := range everyone {
+		everyone[i] = s.account(fmt.Sprintf("user%d@example.org", i))
+	}
+	for range messages {
+		s.deliverTo("A: b\r\n\r\n", everyone)
+	}
+	var deletions strings.Builder
+	for i := range messages {
+		fmt.Fprintf(&deletions, "DELE %d\r\n", i+1)
+	}
+	server := serve(b, s, unobserved)
+	b.ResetTimer()
+	for i := range everyone {
+		b.StopTimer()
+		c := server.dial()
+		c.want("+OK*")
+		c.ask(fmt.Sprintf("USER user%d@example.org", i), "+OK*")
+		c.ask("PASS "+testSecret, "+OK maildrop has 10000 messages*")
+		go io.WriteString(c.conn, deletions.String())
+		for range messages {
+			c.want("+OK*")
+		}
+		b.StartTimer()
+		c.ask("QUIT", "+OK mail.example.org POP3 server signing off (0 messages left)")
+	}
+}
+
+// BenchmarkRealLogin logs in to an empty maildrop: what it takes is what the hash of the password takes.
+func BenchmarkRealLogin(b *testing.B) {
+	server := serve(b, newReal(b), unobserved)
+	for range b.N {
+		c := server.dial()
+		c.want("+OK*")
+		c.send("USER " + testName + "\r\nPASS " + testSecret + "\r\nQUIT\r\n")
+		for range 3 {
+			c.want("+OK*")
+		}
+		c.conn.Close()
 	}
 }

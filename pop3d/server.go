@@ -16,7 +16,7 @@ type Server struct {
 	policy     atomic.Pointer[Policy]
 	commands   map[string]command
 	mechanisms []mechanism
-	buffers    sync.Pool // of *[outBuffer]byte
+	buffers    *slabs
 	// ctx is that of every call to the store; it ends when Shutdown has.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -31,9 +31,8 @@ type Server struct {
 func New(c Config, p Policy) *Server {
 	s := &Server{
 		config: c, observer: c.Observer, commands: commandTable(), mechanisms: mechanismTable(),
-		conns: make(map[*guard]struct{}), empty: make(chan struct{}),
+		conns: make(map[*guard]struct{}), empty: make(chan struct{}), buffers: newSlabs(),
 	}
-	s.buffers.New = func() any { return new([outBuffer]byte) }
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.observer == nil {
 		s.observer = nobody{}

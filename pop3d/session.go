@@ -55,7 +55,7 @@ func newSession(srv *Server, g *guard, l Listener) *session {
 		state: authorization, result: resultNone,
 	}
 	s.log = srv.config.Log
-	s.in.src, s.out.dst, s.out.pool = g, g, &srv.buffers
+	s.in.src, s.out.dst, s.out.pool = g, g, srv.buffers
 	return s
 }
 

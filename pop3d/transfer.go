@@ -25,7 +25,7 @@ func (s *session) retr(q request) reply {
 			return err
 		}
 		defer r.src.Close()
-		err = s.send(w, r, outBuffer)
+		err = s.send(w, r, size, wideBuffer)
 		if err == nil {
 			s.box.retrieved++
 			s.box.octets += size
@@ -47,7 +47,7 @@ func (s *session) top(q request) reply {
 			return err
 		}
 		defer r.src.Close()
-		return s.send(w, &topReader{src: r, lines: q.numbers[1]}, topChunk)
+		return s.send(w, &topReader{src: r, lines: q.numbers[1]}, r.left, topChunk)
 	}}
 }
 
@@ -60,10 +60,10 @@ func (s *session) retrieve(i int) (*exactReader, error) {
 	return &exactReader{src: r, left: s.box.messages[i].Octets}, nil
 }
 
-// send writes what r gives, dot-stuffed, and the final dot. The dot, and with it the message's last octets, go out only
+// send writes what r gives, of a message of so many octets, chunk by chunk, dot-stuffed, and the final dot. The dot, and with it the message's last octets, go out only
 // once r has said io.EOF: before that the store has not compared the checksum.
-func (s *session) send(w *writer, r io.Reader, chunk int) error {
-	w.beginMessage()
+func (s *session) send(w *writer, r io.Reader, octets int64, chunk int) error {
+	w.beginMessage(octets)
 	for {
 		space := w.space(chunk)
 		n, err := r.Read(space)

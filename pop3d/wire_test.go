@@ -5,13 +5,12 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 	"testing/iotest"
 )
 
 func newTestWriter(dst io.Writer) *writer {
-	return &writer{dst: dst, pool: &sync.Pool{New: func() any { return new([outBuffer]byte) }}}
+	return &writer{dst: dst, pool: newSlabs()}
 }
 
 // readAllLines drives the reader as a session does.
@@ -104,7 +103,7 @@ func FuzzDotStuffing(f *testing.F) {
 		var sent bytes.Buffer
 		w := newTestWriter(&sent)
 		s := &session{policy: &Policy{}, box: newMaildrop(&fakeDrop{f: newFake()}, "")}
-		if err := s.send(w, src, outBuffer); err != nil {
+		if err := s.send(w, src, int64(len(body)), outBuffer); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.flush(); err != nil {
@@ -242,7 +241,7 @@ func TestSendTakesAnyReader(t *testing.T) {
 		var sent bytes.Buffer
 		w := newTestWriter(&sent)
 		s := &session{policy: &Policy{}, box: newMaildrop(&fakeDrop{f: newFake()}, "")}
-		if err := s.send(w, r, outBuffer); err != nil {
+		if err := s.send(w, r, int64(len(body)), outBuffer); err != nil {
 			t.Fatal(name, err)
 		}
 		w.flush()

@@ -7,20 +7,64 @@ import (
 	"sync"
 )
 
-// outBuffer is what a session holds while it writes, and the most that a client that does not read can cost. It is given
-// back while the session waits for a command.
-const outBuffer = 32 << 10
+// outBuffer is what a session holds while it writes, and the most that a client that does not read can cost but for one of
+// the few wide buffers. It is given back while the session waits for a command.
+//
+// What outgrows it, other than a message that would outgrow a wide buffer, too, gets one of those while there are some: one
+// write of 75 KiB costs two thirds of what three cost.
+const (
+	outBuffer   = 32 << 10
+	wideBuffer  = 128 << 10
+	wideBuffers = 64 // of all sessions together
+)
+
+// slabs is where sessions get their buffers.
+type slabs struct {
+	narrow, wide sync.Pool     // of *[]byte
+	taken        chan struct{} // holds one element for each wide buffer in use
+}
+
+func newSlabs() *slabs {
+	of := func(size int) sync.Pool {
+		return sync.Pool{New: func() any {
+			b := make([]byte, size)
+			return &b
+		}}
+	}
+	return &slabs{narrow: of(outBuffer), wide: of(wideBuffer), taken: make(chan struct{}, wideBuffers)}
+}
+
+// getWide returns nil when all wide buffers are in use.
+func (s *slabs) getWide() *[]byte {
+	select {
+	case s.taken <- struct{}{}:
+		return s.wide.Get().(*[]byte)
+	default:
+		return nil
+	}
+}
+
+func (s *slabs) put(b *[]byte) {
+	if len(*b) == wideBuffer {
+		s.wide.Put(b)
+		<-s.taken
+		return
+	}
+	s.narrow.Put(b)
+}
 
 // writer gathers replies until the session has nothing left to do but wait (RFC 2449 section 6.6). Its errors stick: after
 // one, everything written is dropped.
 type writer struct {
 	dst     io.Writer
-	pool    *sync.Pool // of *[outBuffer]byte
-	slab    *[outBuffer]byte
+	pool    *slabs
+	slab    *[]byte
 	buf     []byte // what waits, in slab
 	err     error
 	flushes int
 	octets  int64 // written to dst
+	// huge tells that the message under way would outgrow a wide buffer.
+	huge bool
 	// message tells that buf holds octets of a message, or that such octets could not be written.
 	message bool
 	// lineStart tells that the last octet of the message under way ended a line.
@@ -30,12 +74,27 @@ type writer struct {
 // ensure makes room for n octets, which are at most outBuffer.
 func (w *writer) ensure(n int) {
 	if w.slab == nil {
-		w.slab = w.pool.Get().(*[outBuffer]byte)
-		w.buf = w.slab[:0]
+		w.slab = w.pool.narrow.Get().(*[]byte)
+		w.buf = (*w.slab)[:0]
 	}
-	if cap(w.buf)-len(w.buf) < n {
+	if cap(w.buf)-len(w.buf) < n && !w.widen() {
 		_ = w.flush() // sticks
 	}
+}
+
+// widen puts a wide buffer in the place of the narrow one.
+func (w *writer) widen() bool {
+	if w.huge || len(*w.slab) == wideBuffer || w.err != nil {
+		return false
+	}
+	wide := w.pool.getWide()
+	if wide == nil {
+		return false
+	}
+	w.buf = append((*wide)[:0], w.buf...)
+	w.pool.put(w.slab)
+	w.slab = wide
+	return true
 }
 
 // flush writes what waits.
@@ -55,7 +114,7 @@ func (w *writer) flush() error {
 // release gives the buffer back. What waits is dropped, so it is called after flush.
 func (w *writer) release() {
 	if w.slab != nil {
-		w.pool.Put(w.slab)
+		w.pool.put(w.slab)
 		w.slab, w.buf = nil, nil
 	}
 }
@@ -93,8 +152,15 @@ func (w *writer) rollback(p place) bool {
 	return true
 }
 
-// beginMessage makes the next octets the first of a message.
-func (w *writer) beginMessage() { w.lineStart, w.message = true, true }
+// beginMessage makes the next octets the first of a message of so many octets.
+func (w *writer) beginMessage(octets int64) {
+	w.lineStart, w.message = true, true
+	w.huge = octets > wideBuffer
+	if w.huge && w.slab != nil && len(*w.slab) == wideBuffer {
+		_ = w.flush() // sticks
+		w.release()   // a client that is slow with it is not to hold so much
+	}
+}
 
 // space returns room for at most n octets of a message, to be read into and then handed to stuff. It leaves room for
 // the dots: a line is at least two octets long with its end, so there is at most one dot for every two octets and one
@@ -155,4 +221,5 @@ func (w *writer) endMessage() {
 		w.text("\r\n")
 	}
 	w.dot()
+	w.huge = false
 }
