@@ -3,6 +3,7 @@ package secret
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 )
 
 // ErrBusy is what a Verifier returns when too many checks wait already. It is temporary and says nothing about the secret.
@@ -19,6 +20,8 @@ type Verifier struct {
 	gate gate
 	// nobody is a hash of the usual cost for names that have no account: its work takes the same time, and then fails.
 	nobody argon
+
+	computed atomic.Uint64
 }
 
 // NewVerifier returns a Verifier whose checks take at most memory octets together, 64 MiB when memory is 0 or less. A hash
@@ -58,10 +61,12 @@ func (v *Verifier) Verify(ctx context.Context, hash, password string) (ok, rehas
 		return false, false, busy
 	}
 	defer leave()
+	v.computed.Add(1)
 	ok = h.matches(password) && known
 	if !ok && !h.current() {
 		// Else a hash that was imported and is cheaper than ours would tell by time that the account exists. One that
 		// costs more still takes longer.
+		v.computed.Add(1)
 		v.nobody.matches(password)
 	}
 	return ok, ok && !h.current(), err
@@ -74,8 +79,12 @@ func (v *Verifier) Hash(ctx context.Context, password string) (string, error) {
 		return "", err
 	}
 	defer leave()
+	v.computed.Add(1)
 	return Hash(password)
 }
+
+// Computed returns how many hashes were computed so far.
+func (v *Verifier) Computed() uint64 { return v.computed.Load() }
 
 // reservation is what a check of h reserves, in octets. Hashes that take little memory take time instead: each counts as
 // one of ours, so that no more run at once.
