@@ -62,6 +62,22 @@ type Account struct {
 	Created  time.Time  `json:"created"`
 	Messages int64      `json:"messages"` // waiting now
 	Octets   int64      `json:"octets"`   // of these messages
+	SCRAM    bool       `json:"scram"`    // its own password works with SCRAM too
+
+	AppPasswords []AppPassword `json:"app_passwords,omitempty"` // by name
+}
+
+// MaxAppPasswords bounds how many app passwords one account has, MaxAppName how long their names are, in octets.
+const (
+	MaxAppPasswords = 100
+	MaxAppName      = 64
+)
+
+// AppPassword is a further password of an account, for one program.
+type AppPassword struct {
+	Name     string    `json:"name"`
+	Created  time.Time `json:"created"`
+	LastUsed time.Time `json:"last_used,omitzero"` // zero: never; up to a minute behind
 }
 
 // Alias sends mail for Address to Targets. Both may be a whole domain, written `@a.example`; such an alias has one target.
@@ -81,8 +97,8 @@ type Op string
 
 // The edits. Each names the fields of Edit that it reads beside Address.
 const (
-	AddAccount     Op = "account-add"      // Hash
-	SetPassword    Op = "account-password" // Hash
+	AddAccount     Op = "account-add"      // Hash, SCRAM
+	SetPassword    Op = "account-password" // Hash, SCRAM; ends the account's sessions
 	EnableAccount  Op = "account-enable"
 	DisableAccount Op = "account-disable"
 	RemoveAccount  Op = "account-remove" // DiscardMail; refused while mail waits without it
@@ -90,6 +106,9 @@ const (
 	RemoveAlias    Op = "alias-remove"
 	SetCatchAll    Op = "catchall-set"   // Address is a domain; Targets[0]
 	ClearCatchAll  Op = "catchall-clear" // Address is a domain
+
+	AddAppPassword    Op = "app-password-add"    // Name; Hash as secret.AppHash makes it
+	RemoveAppPassword Op = "app-password-remove" // Name; ends the sessions that it opened
 )
 
 // Edit is one change of the directory.
@@ -97,7 +116,9 @@ type Edit struct {
 	Op          Op       `json:"op"`
 	Address     string   `json:"address"`
 	Targets     []string `json:"targets,omitempty"`
-	Hash        string   `json:"hash,omitempty"` // as the package secret writes it, never a password
+	Hash        string   `json:"hash,omitempty"`  // as the package secret writes it, never a password
+	SCRAM       string   `json:"scram,omitempty"` // keys of the same password, as the package secret writes them
+	Name        string   `json:"name,omitempty"`  // of an app password
 	DiscardMail bool     `json:"discard_mail,omitempty"`
 }
 

@@ -85,8 +85,10 @@ const (
 
 // Pickup is all that a POP3 daemon can reach.
 type Pickup interface {
-	// Open verifies the login, locks the maildrop and takes a snapshot of it, in one. It fails with ErrCredential,
-	// ErrThrottled or ErrInUse; any other error is temporary and says nothing about the secret.
+	// Open verifies the login, locks the maildrop and takes a snapshot of it, in one. Where another session has the lock
+	// and has waited for a command for long, it is taken over; a Commit that has begun is waited for. It fails with
+	// ErrCredential, ErrThrottled, ErrInUse or ErrLoginDelay; any other error is temporary and says nothing about the
+	// secret. It may take some seconds to answer who failed before.
 	Open(ctx context.Context, l Login) (Maildrop, error)
 }
 
@@ -96,14 +98,16 @@ type Login struct {
 	Peer      netip.Addr // the client's address; invalid for a unix socket
 	TLS       bool
 	Mechanism string // USER, PLAIN, LOGIN, SCRAM-SHA-256 or SCRAM-SHA-256-PLUS
-	Name      string // an account's address in any case; empty with Exchange, in which the client says it
+	Name      string // an account's address in any case, or a local part that one account has; empty with Exchange
 	Secret    string
 
 	// Exchange is set for SCRAM (RFC 5802) alone. It carries one message of the owner's to the client and returns the
 	// client's next: nil asks for the client-first-message, then come server-first-message and, once the client is known,
 	// server-final-message, whose answer is empty. An error of it ends Open, which returns it.
 	Exchange func(ctx context.Context, server []byte) (client []byte, err error)
-	// Binding is the TLS channel's data of type tls-exporter (RFC 9266) for SCRAM-SHA-256-PLUS; nil without.
+	// Binding is the TLS channel's data of type tls-exporter (RFC 9266), nil where the client was not offered
+	// SCRAM-SHA-256-PLUS. Given with SCRAM-SHA-256 too, it shows a client from whom that offer was hidden (RFC 5802
+	// section 6).
 	Binding []byte
 }
 
@@ -114,9 +118,11 @@ type Maildrop interface {
 	// Retrieve returns exactly Octets octets of message index i: an io.EOF before that is an error of the reader and
 	// never of the message. ErrCorrupt means that the message's checksum is wrong. An early Close costs no more.
 	Retrieve(ctx context.Context, i int) (io.ReadCloser, error)
-	// Active says that the client moved; a login may take over from one that did not for long.
+	// Active says that the client moved; a login may take over from one that did not for long. A message that is being
+	// read, until its Close, and a Commit under way count as moves.
 	Active()
-	// Lost is closed when the maildrop is no longer ours: taken over, account removed, or the owner is gone.
+	// Lost is closed when the maildrop is no longer ours: taken over, the account removed or disabled or its password
+	// changed, or the owner is gone. Nothing that is marked is deleted then: Commit fails with ErrLost.
 	Lost() <-chan struct{}
 	// Commit deletes the messages at these indices, all or none, and returns nil only when that is durable.
 	Commit(ctx context.Context, deleted []int) error

@@ -13,7 +13,8 @@ import (
 	"example.org/letterbox/store"
 )
 
-// accountsFormat is the schema of accounts.db.
+// accountsFormat is the schema of accounts.db. A field or a bucket that is only added needs no new one: a program that does
+// not know it goes on without, and what it takes away by writing an account anew is a way to log in.
 const accountsFormat = 1
 
 // Buckets of accounts.db, and the keys of its meta bucket.
@@ -30,8 +31,22 @@ var (
 type account struct {
 	Maildrop store.MaildropID `json:"maildrop"`
 	Hash     string           `json:"hash"`
+	SCRAM    string           `json:"scram,omitempty"` // keys of the same password
+	Since    uint64           `json:"since,omitempty"` // the revision in which the password was set
 	Disabled bool             `json:"disabled,omitempty"`
 	Created  time.Time        `json:"created"`
+
+	AppPasswords []appPassword `json:"app_passwords,omitempty"` // by name
+
+	address string // its key
+}
+
+// appPassword is a further password of an account.
+type appPassword struct {
+	Name    string    `json:"name"`
+	Hash    string    `json:"hash"`
+	Since   uint64    `json:"since"` // the revision in which it was added
+	Created time.Time `json:"created"`
 }
 
 // accounts is accounts.db: facts that the log does not hold. Each change is one synced transaction; all of it is also in
@@ -77,9 +92,10 @@ func prepareAccounts(tx *bbolt.Tx, wanted []byte) error {
 		if have[0] != wanted[0] {
 			return fmt.Errorf("has format %d, this program knows %d: start the version that wrote it", have[0], wanted[0])
 		}
-		return nil
+		_, err := tx.CreateBucketIfNotExists(bucketLogins) // younger than the rest
+		return err
 	}
-	for _, name := range [][]byte{bucketMeta, bucketAccounts, bucketAliases, bucketCatchAlls} {
+	for _, name := range [][]byte{bucketMeta, bucketLogins, bucketAccounts, bucketAliases, bucketCatchAlls} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}
@@ -94,28 +110,44 @@ func (a *accounts) directory() *directory { return a.dir.Load() }
 func (a *accounts) change(f func(tx *bbolt.Tx, dir *directory) error) (*directory, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.broken != nil {
-		return nil, a.broken
-	}
 	var dir *directory
-	refused := false
-	err := a.db.Update(func(tx *bbolt.Tx) error {
+	err := a.update(func(tx *bbolt.Tx) error {
 		err := f(tx, a.directory())
 		if err == nil {
 			dir, err = readDirectory(tx)
 		}
-		refused = err != nil
 		return err
 	})
-	if err != nil && !refused {
-		a.broken = fmt.Errorf("%w: accounts can't be changed before a restart: %w", store.ErrUnavailable, err)
-		return nil, a.broken
-	}
 	if err != nil {
 		return nil, err
 	}
 	a.dir.Store(dir)
 	return dir, nil
+}
+
+// write runs f, which changes nothing that the directory holds, in a synced transaction.
+func (a *accounts) write(f func(tx *bbolt.Tx, dir *directory) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.update(func(tx *bbolt.Tx) error { return f(tx, a.directory()) })
+}
+
+// update runs f in a synced transaction. The lock is held.
+func (a *accounts) update(f func(tx *bbolt.Tx) error) error {
+	if a.broken != nil {
+		return a.broken
+	}
+	refused := false
+	err := a.db.Update(func(tx *bbolt.Tx) error {
+		err := f(tx)
+		refused = err != nil
+		return err
+	})
+	if err != nil && !refused {
+		a.broken = fmt.Errorf("%w: accounts can't be changed before a restart: %w", store.ErrUnavailable, err)
+		return a.broken
+	}
+	return err
 }
 
 // reserve makes sure that no maildrop up to drop is given to a new account: it has mail, whatever this file says.
@@ -168,8 +200,8 @@ func readDirectory(tx *bbolt.Tx) (*directory, error) {
 	d := newDirectory()
 	d.revision = getUint(tx.Bucket(bucketMeta), keyRevision)
 	err := tx.Bucket(bucketAccounts).ForEach(func(k, v []byte) error {
-		acc := new(account)
-		d.accounts[string(k)] = acc
+		acc := &account{address: string(k)}
+		d.accounts[acc.address] = acc
 		return json.Unmarshal(v, acc)
 	})
 	if err != nil {

@@ -45,8 +45,8 @@ func fillFrom(b *testing.B, s *Store, drops []store.MaildropID, writers, n, size
 }
 
 func openDrop(b *testing.B, s *Store, drop store.MaildropID) *maildrop {
-	m := &maildrop{s: s, drop: drop, lost: make(chan struct{})}
-	if err := s.take(m); err != nil {
+	m := lockable(s, drop)
+	if err := s.take(context.Background(), m); err != nil {
 		b.Fatal(err)
 	}
 	if err := m.load(); err != nil {

@@ -70,8 +70,8 @@ func (ts *testStore) to() store.Final {
 
 func (ts *testStore) pick() *maildrop {
 	ts.Helper()
-	m := &maildrop{s: ts.Store, drop: ts.drop, lost: make(chan struct{})}
-	if err := errors.Join(ts.take(m), m.load()); err != nil {
+	m := lockable(ts.Store, ts.drop)
+	if err := errors.Join(ts.take(context.Background(), m), m.load()); err != nil {
 		ts.Fatal(err)
 	}
 	ts.Cleanup(func() { m.Close() })
@@ -195,8 +195,8 @@ func TestRotInBody(t *testing.T) {
 	id := ts.send(pattern(2 * maxInMemory))
 	ts.send([]byte("fine"))
 	m := ts.pick()
-	flip(t, filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[0].pos.Offset+500)
-	flip(t, filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[1].pos.Offset+150<<10)
+	flip(t, filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[0].pos().Offset+500)
+	flip(t, filepath.Join(ts.dir, "log", "0000000000000001.seg"), m.places[1].pos().Offset+150<<10)
 	flip(t, filepath.Join(ts.dir, "bodies", id.String()), maxInMemory)
 	for i, want := range []error{store.ErrCorrupt, store.ErrCorrupt, store.ErrCorrupt, nil} {
 		if _, err := ts.read(m, i); !errors.Is(err, want) {

@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 
@@ -54,10 +56,17 @@ func TestRehash(t *testing.T) {
 	}
 }
 
+// testClock is the time as it is, and what a test adds to it.
+type testClock struct{ ahead atomic.Int64 }
+
+func (c *testClock) now() time.Time           { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *testClock) advance(by time.Duration) { c.ahead.Add(int64(by)) }
+
 func TestConformance(t *testing.T) {
-	cheap := Options{keepHashes: true}
+	clock := &testClock{}
+	cheap := Options{keepHashes: true, Now: clock.now, Logins: LoginPolicy{TakeoverAfter: storetest.TakeoverAfter}}
 	storetest.Run(t, storetest.Config{
-		Hash: cheapHash,
+		Hash: cheapHash, Advance: clock.advance,
 		Open: func(t *testing.T) storetest.Store { return openTest(t, t.TempDir(), cheap) },
 		Reopen: func(t *testing.T, s storetest.Store) storetest.Store {
 			old := s.(*Store)

@@ -21,16 +21,16 @@ type directory struct {
 	catchAlls     map[string]string   // domain -> address
 
 	domains map[string]bool // every domain that one of them names
-	drops   map[store.MaildropID]bool
-	closed  map[store.MaildropID]bool // those of disabled accounts
-	oldest  string                    // address of the account that was made first
-	lost    []string                  // what dangling returns
+	byDrop  map[store.MaildropID]*account
+	locals  map[string]*account // by local part; nil where several accounts have it
+	oldest  string              // address of the account that was made first
+	lost    []string            // what dangling returns
 }
 
 func newDirectory() *directory {
 	return &directory{
 		accounts: map[string]*account{}, aliases: map[string][]string{}, domainAliases: map[string]string{},
-		catchAlls: map[string]string{}, domains: map[string]bool{}, drops: map[store.MaildropID]bool{}, closed: map[store.MaildropID]bool{},
+		catchAlls: map[string]string{}, domains: map[string]bool{}, byDrop: map[store.MaildropID]*account{}, locals: map[string]*account{},
 	}
 }
 
@@ -38,8 +38,13 @@ func newDirectory() *directory {
 func (d *directory) complete() {
 	for address, acc := range d.accounts {
 		d.domains[domainOf(address)] = true
-		d.drops[acc.Maildrop] = true
-		d.closed[acc.Maildrop] = acc.Disabled
+		d.byDrop[acc.Maildrop] = acc
+		local := address[:strings.LastIndexByte(address, '@')]
+		if _, several := d.locals[local]; several {
+			d.locals[local] = nil
+		} else {
+			d.locals[local] = acc
+		}
 		if !acc.Disabled && (d.oldest == "" || acc.Maildrop < d.accounts[d.oldest].Maildrop) {
 			d.oldest = address
 		}
@@ -55,9 +60,6 @@ func (d *directory) complete() {
 	}
 	d.lost = d.dangling()
 }
-
-// mayOpen tells whether an account that is not disabled has this maildrop.
-func (d *directory) mayOpen(drop store.MaildropID) bool { return d.drops[drop] && !d.closed[drop] }
 
 func domainOf(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }
 

@@ -208,7 +208,7 @@ func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
 	defer s.admission.RUnlock()
 	dir := s.accounts.directory()
 	for _, r := range f.Recipients {
-		if !dir.drops[r.Maildrop] {
+		if dir.byDrop[r.Maildrop] == nil {
 			return fmt.Errorf("%w: maildrop %d is gone", store.ErrUnavailable, r.Maildrop)
 		}
 	}

@@ -32,7 +32,7 @@ func (s *Store) Directory(ctx context.Context) (store.Directory, error) {
 		n := waiting[acc.Maildrop]
 		out.Accounts = append(out.Accounts, store.Account{
 			Address: address, Maildrop: acc.Maildrop, Disabled: acc.Disabled, Created: acc.Created,
-			Messages: n.messages, Octets: n.octets,
+			Messages: n.messages, Octets: n.octets, SCRAM: acc.SCRAM != "", AppPasswords: s.appPasswords(acc),
 		})
 	}
 	for _, domain := range slices.Sorted(maps.Keys(d.domainAliases)) {
@@ -45,6 +45,15 @@ func (s *Store) Directory(ctx context.Context) (store.Directory, error) {
 		out.CatchAlls = append(out.CatchAlls, store.CatchAll{Domain: domain, Target: d.catchAlls[domain]})
 	}
 	return out, nil
+}
+
+// appPasswords is what may be told of an account's app passwords.
+func (s *Store) appPasswords(acc *account) []store.AppPassword {
+	var out []store.AppPassword
+	for _, p := range acc.AppPasswords {
+		out = append(out, store.AppPassword{Name: p.Name, Created: p.Created, LastUsed: s.logins.lastUse(acc.Maildrop, p)})
+	}
+	return out
 }
 
 // Apply implements store.Admin. While it runs, no message is committed: what an edit decides from stays true.
@@ -77,27 +86,14 @@ func (s *Store) Apply(ctx context.Context, revision uint64, edits []store.Edit) 
 	if err != nil {
 		return 0, err
 	}
-	s.expel(dir)
-	return dir.revision, nil
-}
-
-// expel ends the sessions of accounts that are gone or disabled.
-func (s *Store) expel(dir *directory) {
-	may := map[store.MaildropID]bool{}
-	for _, acc := range dir.accounts {
-		may[acc.Maildrop] = !acc.Disabled
-	}
-	s.mu.Lock()
-	var out []*maildrop
-	for drop, m := range s.inUse {
-		if !may[drop] {
-			out = append(out, m)
+	for _, drop := range e.touched {
+		s.verified.Forget(uint64(drop))
+		if dir.byDrop[drop] == nil {
+			s.logins.forget(drop)
 		}
 	}
-	s.mu.Unlock()
-	for _, m := range out {
-		m.lose()
-	}
+	s.expel(dir)
+	return dir.revision, nil
 }
 
 // editor makes edits within one transaction.
@@ -107,6 +103,7 @@ type editor struct {
 	tx      *bbolt.Tx
 	dir     *directory // with the edits so far
 	discard []store.MaildropID
+	touched []store.MaildropID // of the accounts that were changed
 }
 
 func refuse(code store.EditCode, format string, args ...any) error {
@@ -121,6 +118,8 @@ func (e *editor) apply(edit store.Edit) error {
 		return e.changeAccount(edit)
 	case store.RemoveAccount:
 		return e.removeAccount(edit)
+	case store.AddAppPassword, store.RemoveAppPassword:
+		return e.changeAppPasswords(edit)
 	case store.AddAlias:
 		return e.addAlias(edit)
 	case store.RemoveAlias:
@@ -152,8 +151,8 @@ func (e *editor) addAccount(edit store.Edit) error {
 	if e.dir.aliases[name] != nil {
 		return refuse(store.CodeExists, "%s is an alias; remove that first: letterbox alias remove %s", name, name)
 	}
-	if err := secret.Check(edit.Hash); err != nil {
-		return refuse(store.CodeInvalid, "%s: %v", name, err)
+	if err := checkPassword(name, edit); err != nil {
+		return err
 	}
 	meta := e.tx.Bucket(bucketMeta)
 	drop := getUint(meta, keyNextDrop) + 1
@@ -161,11 +160,27 @@ func (e *editor) addAccount(edit store.Edit) error {
 		return err
 	}
 	return putJSON(e.tx.Bucket(bucketAccounts), name, &account{
-		Maildrop: store.MaildropID(drop), Hash: edit.Hash, Created: e.s.opt.Now().UTC().Truncate(1e9),
+		Maildrop: store.MaildropID(drop), Hash: edit.Hash, SCRAM: edit.SCRAM, Since: e.revision(),
+		Created: e.s.opt.Now().UTC().Truncate(1e9),
 	})
 }
 
-// existing returns a copy of an account that an edit names.
+// checkPassword refuses a hash or keys that no login could be checked with.
+func checkPassword(name string, edit store.Edit) error {
+	err := secret.Check(edit.Hash)
+	if err == nil && edit.SCRAM != "" {
+		err = secret.CheckSCRAM(edit.SCRAM)
+	}
+	if err != nil {
+		return refuse(store.CodeInvalid, "%s: %v", name, err)
+	}
+	return nil
+}
+
+// revision is the one that the edits make.
+func (e *editor) revision() uint64 { return e.dir.revision + 1 }
+
+// existing returns a copy of an account that an edit names, and notes that it is changed.
 func (e *editor) existing(text string) (string, account, error) {
 	name, err := address(text)
 	if err != nil {
@@ -175,6 +190,7 @@ func (e *editor) existing(text string) (string, account, error) {
 	if acc == nil {
 		return "", account{}, refuse(store.CodeMissing, "%s is no account: see letterbox user list", name)
 	}
+	e.touched = append(e.touched, acc.Maildrop)
 	return name, *acc, nil
 }
 
@@ -189,10 +205,10 @@ func (e *editor) changeAccount(edit store.Edit) error {
 	case store.DisableAccount:
 		acc.Disabled = true
 	default:
-		if err := secret.Check(edit.Hash); err != nil {
-			return refuse(store.CodeInvalid, "%s: %v", name, err)
+		if err := checkPassword(name, edit); err != nil {
+			return err
 		}
-		acc.Hash = edit.Hash
+		acc.Hash, acc.SCRAM, acc.Since = edit.Hash, edit.SCRAM, e.revision()
 	}
 	return putJSON(e.tx.Bucket(bucketAccounts), name, &acc)
 }
@@ -211,6 +227,9 @@ func (e *editor) removeAccount(edit store.Edit) error {
 	}
 	if len(waiting) > 0 {
 		e.discard = append(e.discard, acc.Maildrop)
+	}
+	if err := e.tx.Bucket(bucketLogins).Delete(dropKey(acc.Maildrop)); err != nil {
+		return err
 	}
 	return e.tx.Bucket(bucketAccounts).Delete([]byte(name))
 }

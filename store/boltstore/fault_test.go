@@ -89,8 +89,8 @@ func (r *faultRun) temporary(what string, err error) {
 
 // drain reads everything and deletes every second message.
 func (r *faultRun) drain() {
-	m := &maildrop{s: r.s, drop: 1, lost: make(chan struct{})}
-	if r.s.take(m) != nil {
+	m := lockable(r.s, 1)
+	if r.s.take(context.Background(), m) != nil {
 		return
 	}
 	defer m.Close()

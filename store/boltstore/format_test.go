@@ -248,7 +248,7 @@ func TestWriteFormat1(t *testing.T) {
 func (ts *testStore) losesOne(o Options) {
 	ts.Helper()
 	m := ts.pick()
-	at := m.places[len(m.places)-2].pos
+	at := m.places[len(m.places)-2].pos()
 	m.Close()
 	if err := ts.Close(); err != nil {
 		ts.Fatal(err)

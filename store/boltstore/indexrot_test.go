@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -41,14 +42,14 @@ func TestIndexRot(t *testing.T) {
 				return fmt.Sprintf("does not open: %.40v", err)
 			}
 			defer s.Close()
-			m := &maildrop{s: s, drop: 1, lost: make(chan struct{})}
-			s.take(m)
+			m := lockable(s, 1)
+			s.take(context.Background(), m)
 			if err := m.load(); err != nil {
 				s.condemnIndex(err)
 				s.Close()
 				again := openTest(t, dir, quiet)
-				m := &maildrop{s: again, drop: 1, lost: make(chan struct{})}
-				if err := errors.Join(again.take(m), m.load()); err != nil || len(m.messages) != 200 {
+				m := lockable(again, 1)
+				if err := errors.Join(again.take(context.Background(), m), m.load()); err != nil || len(m.messages) != 200 {
 					return fmt.Sprintf("%d messages after a rebuild: %v", len(m.messages), err)
 				}
 				again.Close()

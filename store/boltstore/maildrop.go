@@ -9,9 +9,9 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"example.org/letterbox/store"
-	"example.org/letterbox/store/secret"
 	"example.org/letterbox/store/seglog"
 )
 
@@ -19,30 +19,56 @@ import (
 type maildrop struct {
 	s        *Store
 	drop     store.MaildropID
+	by       credential // that opened it
 	messages []store.Message
 	places   []place
 	lost     chan struct{}
+
+	committing sync.Mutex // one Commit at a time
 
 	mu     sync.Mutex
 	closed bool
 	gone   bool // lost is closed
 	done   bool // messages were deleted: they are not counted a second time
+	moved  time.Time
+	busy   int           // messages that are being read
+	commit chan struct{} // a Commit is under way, until it is closed; nil without
 }
 
-// place is where a message stands, and the sequence number that names it for ever.
+// place is where a message stands, and the sequence number that names it for ever. It is packed, since a maildrop that is
+// open holds one for each message: 32 bits reach over segments of 4 GiB, and so many of them.
 type place struct {
-	seq uint64
-	pos seglog.Pos
+	seq             uint64
+	segment, offset uint32
+}
+
+func placeOf(e *entry) (place, error) {
+	p := place{e.seq, uint32(e.pos.Segment), uint32(e.pos.Offset)}
+	if p.pos() != e.pos {
+		return p, fmt.Errorf("%w: segment %d has no offset %d", errIndex, e.pos.Segment, e.pos.Offset)
+	}
+	return p, nil
+}
+
+func (p place) pos() seglog.Pos {
+	return seglog.Pos{Segment: uint64(p.segment), Offset: int64(p.offset)}
+}
+
+func newMaildrop(s *Store, drop store.MaildropID, by credential) *maildrop {
+	return &maildrop{s: s, drop: drop, by: by, lost: make(chan struct{}), moved: s.opt.Now()}
 }
 
 // Open implements store.Pickup.
 func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error) {
-	drop, err := s.authenticate(ctx, l)
+	who, err := s.authenticate(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	m := &maildrop{s: s, drop: drop, lost: make(chan struct{})}
-	if err := s.take(m); err != nil {
+	if s.logins.tooSoon(who.drop, s.policy.Load().LoginDelay) {
+		return nil, store.ErrLoginDelay
+	}
+	m := newMaildrop(s, who.drop, who.by)
+	if err := s.take(ctx, m); err != nil {
 		return nil, err
 	}
 	if err := m.load(); err != nil {
@@ -52,60 +78,8 @@ func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error)
 		}
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
+	s.logins.succeeded(who, l.Peer)
 	return m, nil
-}
-
-// authenticate checks name and secret. An unknown, a disabled and a known account take the same work and time.
-func (s *Store) authenticate(ctx context.Context, l store.Login) (store.MaildropID, error) {
-	var acc *account
-	name, err := store.ParseAddress(l.Name)
-	if err == nil {
-		acc = s.accounts.directory().accounts[name.String()]
-	}
-	hash := ""
-	if acc != nil {
-		hash = acc.Hash
-	}
-	ok, rehash, err := s.verifier.Verify(ctx, hash, l.Secret)
-	switch {
-	case errors.Is(err, secret.ErrBusy):
-		return 0, store.ErrBusy
-	case err != nil:
-		return 0, err
-	case !ok || acc == nil || acc.Disabled:
-		return 0, store.ErrCredential
-	}
-	if rehash && !s.opt.keepHashes {
-		s.rehash(ctx, name.String(), hash, l.Secret)
-	}
-	return acc.Maildrop, nil
-}
-
-// rehash replaces a hash of another kind, now that the password is at hand. The login does not depend on it.
-func (s *Store) rehash(ctx context.Context, address, old, password string) {
-	hash, err := s.verifier.Hash(ctx, password)
-	if err == nil {
-		err = s.accounts.setHash(address, old, hash)
-	}
-	if err != nil {
-		s.opt.Log.Warn().AnErr("reason", err).Msg("a password could not be hashed anew")
-	}
-}
-
-// take locks the maildrop.
-func (s *Store) take(m *maildrop) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.shut:
-		return store.ErrUnavailable
-	case s.inUse[m.drop] != nil:
-		return store.ErrInUse
-	case !s.accounts.directory().mayOpen(m.drop): // since the password was checked
-		return store.ErrCredential
-	}
-	s.inUse[m.drop] = m
-	return nil
 }
 
 // load takes the snapshot. What is durable is in it, so a pending change of this maildrop is applied first.
@@ -113,43 +87,41 @@ func (m *maildrop) load() error {
 	if err := m.s.indexer.settle(m.drop); err != nil {
 		return err
 	}
-	return m.s.index.list(m.drop, func(n int64) {
+	var wrong error
+	err := m.s.index.list(m.drop, func(n int64) {
 		m.messages, m.places = make([]store.Message, 0, n), make([]place, 0, n)
 	}, func(e *entry) {
+		p, err := placeOf(e)
+		if err != nil {
+			wrong = err
+		}
 		m.messages = append(m.messages, store.Message{ID: e.id, Foreign: e.foreign, Octets: e.octets})
-		m.places = append(m.places, place{e.seq, e.pos})
+		m.places = append(m.places, p)
 	})
+	return errors.Join(err, wrong)
 }
 
 // Messages implements store.Maildrop.
 func (m *maildrop) Messages() []store.Message { return m.messages }
 
-// Active implements store.Maildrop.
-func (m *maildrop) Active() {}
-
-// Lost implements store.Maildrop.
-func (m *maildrop) Lost() <-chan struct{} { return m.lost }
-
-// lose takes the maildrop away from its session.
-func (m *maildrop) lose() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.gone {
-		m.gone = true
-		close(m.lost)
-	}
-}
-
-// Commit implements store.Maildrop.
+// Commit implements store.Maildrop. What it has begun it ends: a login that would take over waits.
 func (m *maildrop) Commit(ctx context.Context, deleted []int) error {
 	// An account that is removed with its mail is removed before or after.
 	m.s.admission.RLock()
 	defer m.s.admission.RUnlock()
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed || m.gone || m.done || !m.s.accounts.directory().drops[m.drop] {
-		return store.ErrLost
+	m.committing.Lock()
+	defer m.committing.Unlock()
+	end, err := m.beginCommit()
+	if err != nil {
+		return err
 	}
+	err = m.erase(ctx, deleted)
+	end(err == nil && len(deleted) > 0)
+	return err
+}
+
+// erase makes the deletion of these messages durable.
+func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 	if len(deleted) == 0 {
 		return nil
 	}
@@ -169,7 +141,6 @@ func (m *maildrop) Commit(ctx context.Context, deleted []int) error {
 	if err := m.s.delete(ctx, kindDeletion, m.drop, freed, seqs); err != nil {
 		return err
 	}
-	m.done = true
 	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
 	return nil
 }
@@ -195,19 +166,6 @@ func (s *Store) delete(ctx context.Context, kind uint8, drop store.MaildropID, f
 	return err
 }
 
-// Close implements store.Maildrop.
-func (m *maildrop) Close() error {
-	m.mu.Lock()
-	m.closed = true
-	m.mu.Unlock()
-	m.s.mu.Lock()
-	defer m.s.mu.Unlock()
-	if m.s.inUse[m.drop] == m {
-		delete(m.s.inUse, m.drop)
-	}
-	return nil
-}
-
 // Retrieve implements store.Maildrop. The whole body is checked before the first octet is returned.
 func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
 	if err := ctx.Err(); err != nil {
@@ -216,21 +174,27 @@ func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
 	if i < 0 || i >= len(m.places) {
 		return nil, fmt.Errorf("no message at index %d", i)
 	}
+	if err := m.beginRead(); err != nil {
+		return nil, err
+	}
 	rec, err := m.record(i)
 	if err != nil {
+		m.endRead()
 		return nil, corrupt(err)
 	}
 	b, err := m.assemble(rec, i)
 	if err != nil {
+		m.endRead()
 		rec.Close() //nolint:errcheck // it never fails
 		return nil, corrupt(err)
 	}
+	b.closed = m.endRead
 	return b, nil
 }
 
 // record opens the record of a message, where it was when the maildrop was opened, or where reclaim moved it since.
 func (m *maildrop) record(i int) (*seglog.Reader, error) {
-	rec, err := m.s.log.Read(m.places[i].pos, m.messages[i].Octets)
+	rec, err := m.s.log.Read(m.places[i].pos(), m.messages[i].Octets)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return rec, err
 	}
@@ -239,7 +203,7 @@ func (m *maildrop) record(i int) (*seglog.Reader, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, &seglog.Corrupt{Pos: m.places[i].pos, ID: m.messages[i].ID, Reason: "the message is gone"}
+		return nil, &seglog.Corrupt{Pos: m.places[i].pos(), ID: m.messages[i].ID, Reason: "the message is gone"}
 	}
 	return m.s.log.Read(r.pos, m.messages[i].Octets)
 }
@@ -286,6 +250,8 @@ type message struct {
 	body  bodyReader
 	size  int64 // of the body
 	at    int64 // octets of the body that were read
+
+	closed func() // nil once it was called
 }
 
 // Read implements io.Reader.
@@ -317,6 +283,11 @@ func (b *message) Read(p []byte) (n int, err error) {
 
 // Close implements io.Closer.
 func (b *message) Close() error {
+	if b.closed == nil {
+		return nil
+	}
+	b.closed()
+	b.closed = nil
 	b.parts = [2][]byte{}
 	return b.body.Close()
 }

@@ -125,8 +125,8 @@ func (m *model) session(t *rapid.T) {
 
 // take opens a maildrop without a password: hashing is tested elsewhere and would take all the time here.
 func (m *model) take(name string) *maildrop {
-	drop := &maildrop{s: m.s, drop: m.drop[name], lost: make(chan struct{})}
-	m.check(m.s.take(drop))
+	drop := lockable(m.s, m.drop[name])
+	m.check(m.s.take(context.Background(), drop))
 	m.check(drop.load())
 	return drop
 }

@@ -22,6 +22,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		verifier: secret.NewVerifier(o.HashMemory), memory: newBodyMemory(o.BodyMemory), ids: idSource{now: o.Now},
 		bodies: bodies{o.FS, filepath.Join(dir, "bodies")},
 	}
+	s.verified, s.throttle = secret.NewCache[credential](o.Now), secret.NewThrottle(o.Now, o.Logins.Throttle)
+	s.logins = newLogins(s)
+	s.policy.Store(&o.Logins)
 	defer func() {
 		if err != nil {
 			s.release()
@@ -41,6 +44,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	}
 	go s.indexer.run()
 	go s.reclaimer.run()
+	go s.logins.run()
 	return s, nil
 }
 

@@ -155,7 +155,7 @@ func TestReclaimBesideDeletion(t *testing.T) {
 	}
 	v := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
 	m := ts.pick()
-	rec, err := ts.log.Read(m.places[0].pos, 0)
+	rec, err := ts.log.Read(m.places[0].pos(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestReclaimBesideOneOfTwo(t *testing.T) {
 	for n, failing := range []bool{true, false} {
 		v := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
 		m := ts.pick()
-		rec, err := ts.log.Read(m.places[0].pos, 0)
+		rec, err := ts.log.Read(m.places[0].pos(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,7 +23,7 @@ func TestCountersAfterRepair(t *testing.T) {
 		ts.send(bytes.Repeat([]byte{'x'}, 4000))
 	}
 	ts.indexer.settle(0)
-	at := ts.pick().places[20].pos
+	at := ts.pick().places[20].pos()
 	ts.Close()
 	flip(t, filepath.Join(ts.dir, "log", "0000000000000002.seg"), at.Offset+10)
 	n := 0
@@ -129,8 +129,8 @@ func TestLateLogin(t *testing.T) {
 	if _, err := ts.Apply(t.Context(), 0, []store.Edit{{Op: store.DisableAccount, Address: "me@here.example"}}); err != nil {
 		t.Fatal(err)
 	}
-	m := &maildrop{s: ts.Store, drop: ts.drop, lost: make(chan struct{})}
-	if err := ts.take(m); !errors.Is(err, store.ErrCredential) {
+	m := lockable(ts.Store, ts.drop)
+	if err := ts.take(t.Context(), m); !errors.Is(err, store.ErrCredential) {
 		t.Errorf("a disabled account took its maildrop: %v", err)
 	}
 }

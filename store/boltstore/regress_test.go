@@ -86,9 +86,9 @@ func TestIDTwice(t *testing.T) {
 	var gone []int
 	keep := 0
 	for i, p := range m.places { // segment 1 stays; of the others every tenth
-		if p.pos.Segment > 1 && i%10 != 0 && p.pos.Segment < m.places[59].pos.Segment {
+		if p.pos().Segment > 1 && i%10 != 0 && p.pos().Segment < m.places[59].pos().Segment {
 			gone = append(gone, i)
-		} else if p.pos.Segment == m.places[59].pos.Segment {
+		} else if p.pos().Segment == m.places[59].pos().Segment {
 			gone = append(gone, i)
 		} else {
 			keep++
@@ -96,7 +96,7 @@ func TestIDTwice(t *testing.T) {
 	}
 	// the message right behind segment 1's last one stays too
 	for k, i := range gone {
-		if m.places[i-1].pos.Segment == 1 {
+		if m.places[i-1].pos().Segment == 1 {
 			gone = append(gone[:k], gone[k+1:]...)
 			keep++
 			break
@@ -195,12 +195,12 @@ func TestReclaimStuck(t *testing.T) {
 	}
 	ts.indexer.settle(0)
 	m := ts.pick()
-	at := m.places[3].pos
+	at := m.places[3].pos()
 	m.Close()
 	flip(t, filepath.Join(ts.dir, "log", "0000000000000001.seg"), at.Offset+500)
 	gone := indices(3)
 	for i := 4; i < 300; i++ {
-		if p := m.places[i].pos.Segment; p == 1 || i%5 != 0 {
+		if p := m.places[i].pos().Segment; p == 1 || i%5 != 0 {
 			gone = append(gone, i)
 		}
 	}

@@ -39,6 +39,7 @@ type Options struct {
 	SegmentBytes int64            // size at which a segment of the log is sealed; 0: seglog's default
 	FS           vfs.FS           // nil: the operating system's
 	Now          func() time.Time // nil: time.Now
+	Logins       LoginPolicy      // until SetLogins replaces it
 
 	salvaged func(store.Finding) // told of each body that is set aside behind a repair; nil: Log
 
@@ -46,6 +47,8 @@ type Options struct {
 	keepHashes      bool // do not replace cheap hashes
 	reclaimInterval time.Duration
 	ballastInterval time.Duration
+	noteInterval    time.Duration
+	sleep           func(context.Context, time.Duration) error
 	beforeApply     func() error // may fail a transaction of the index
 	afterApply      func(*index)
 }
@@ -69,6 +72,12 @@ func (o *Options) defaults() {
 	if o.reclaimInterval == 0 {
 		o.reclaimInterval = defaultReclaimInterval
 	}
+	if o.noteInterval == 0 {
+		o.noteInterval = defaultNoteInterval
+	}
+	if o.sleep == nil {
+		o.sleep = sleep
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -87,6 +96,10 @@ type Store struct {
 	reclaimer *reclaimer
 	accounts  *accounts
 	verifier  *secret.Verifier
+	verified  *secret.Cache[credential]
+	throttle  *secret.Throttle
+	logins    *logins
+	policy    atomic.Pointer[LoginPolicy]
 	ids       idSource
 	memory    *bodyMemory
 	bodies    bodies
@@ -144,6 +157,7 @@ func (s *Store) Close() error {
 	for _, m := range open {
 		m.lose()
 	}
+	s.logins.stop()
 	s.reclaimer.stop()
 	_, err := s.log.Close()
 	return errors.Join(err, s.indexer.stop(), s.release())

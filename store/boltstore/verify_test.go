@@ -243,7 +243,7 @@ func TestRepairAtTheEnd(t *testing.T) {
 			ts.send(pattern(100))
 			ts.send(pattern(200))
 			m := ts.pick()
-			last := m.places[1].pos
+			last := m.places[1].pos()
 			m.Close()
 			if err := ts.Close(); err != nil {
 				t.Fatal(err)

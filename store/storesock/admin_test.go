@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,7 +52,7 @@ func TestAdminLargeDirectory(t *testing.T) {
 	path, _ := start(t, newServer(m))
 	a := dial(t, path)
 	got, err := a.Directory(t.Context())
-	if err != nil || !slices.Equal(got.Accounts, m.dir.Accounts) {
+	if err != nil || !reflect.DeepEqual(got.Accounts, m.dir.Accounts) {
 		t.Fatalf("%d accounts, %v", len(got.Accounts), err)
 	}
 	if _, err := a.Apply(t.Context(), 0, edits); err != nil || !reflect.DeepEqual(m.applied[0], edits) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"example.org/letterbox/store"
 )
@@ -26,7 +27,14 @@ type Config struct {
 	Hash func(password string) (string, error)
 	// Reopen stops the store in an orderly way and opens it again; nil when it can't be.
 	Reopen func(t *testing.T, s Store) Store
+	// Advance moves the clock of a store that Open made; nil when it can't be. The store lets a login take over after
+	// TakeoverAfter.
+	Advance func(by time.Duration)
 }
+
+// TakeoverAfter is how long a session must be silent in a store under test before a login takes over from it, where
+// Config.Advance is given.
+const TakeoverAfter = time.Minute
 
 // Password is that of every account that the suite makes.
 const Password = "open sesame "
@@ -44,7 +52,13 @@ func Run(t *testing.T, c Config) {
 		{"CommitTwice", (*harness).commitTwice},
 		{"CommitToRemovedAccount", (*harness).commitToRemovedAccount},
 		{"Login", (*harness).login},
+		{"LoginNames", (*harness).loginNames},
+		{"AppPasswords", (*harness).appPasswords},
+		{"AppPasswordErrors", (*harness).appPasswordErrors},
+		{"PasswordEndsSession", (*harness).passwordEndsSession},
+		{"SCRAM", (*harness).scram},
 		{"Lock", (*harness).lock},
+		{"TakeOver", (*harness).takeOver},
 		{"DeleteOnlyAtCommit", (*harness).deleteOnlyAtCommit},
 		{"CommitBounds", (*harness).commitBounds},
 		{"SnapshotIsFixed", (*harness).snapshotIsFixed},
