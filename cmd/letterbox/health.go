@@ -18,7 +18,7 @@ const healthTime = 8 * time.Second
 
 func healthCommands() []command {
 	return []command{{
-		name: "health", usage: "[ROLE]", text: "ask the running letterbox, or one role of it, whether it is ready; exit 1 and why if not",
+		name: "health", usage: "[ROLE]", text: "ask what runs, or one role, whether it is ready; exit 1 and why if not",
 		max: 1, keys: storeKeys, setup: health,
 	}}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"example.org/letterbox/cmd/letterbox/internal/term"
+	"example.org/letterbox/store"
 	"example.org/letterbox/store/secret"
 )
 
@@ -24,25 +25,36 @@ func passwordFlags(fs *flag.FlagSet) *passwordSource {
 	return p
 }
 
-// hash returns the hash of the new password, and the password itself if it was generated.
-func (p *passwordSource) hash(ctx context.Context, c *call, name string) (hash, generated string, err error) {
+// edit returns an edit with what is stored of the new password, and the password itself if it was generated.
+func (p *passwordSource) edit(ctx context.Context, c *call, name string) (edit store.Edit, generated string, err error) {
+	edit.Address = name
 	if p.given != "" {
 		if err := secret.Check(p.given); err != nil {
-			return "", "", usagef("%s", err)
+			return edit, "", usagef("%s", err)
 		}
-		return p.given, "", nil
+		edit.Hash = p.given
+		return edit, "", nil
+	}
+	cfg, err := c.config()
+	if err != nil {
+		return edit, "", err
 	}
 	password := ""
 	if p.generate {
 		generated = secret.Generate()
 		password = generated
 	} else if password, err = p.read(ctx, c, name); err != nil {
-		return "", "", err
+		return edit, "", err
 	}
-	if hash, err = secret.Hash(password); err != nil {
-		return "", "", usagef("%s", err)
+	if edit.Hash, err = secret.Hash(password); err != nil {
+		return edit, "", usagef("%s", err)
 	}
-	return hash, generated, nil
+	if cfg.POP3.SCRAM {
+		if edit.SCRAM, err = secret.SCRAMKeys(password); err != nil {
+			return edit, "", usagef("%s", err)
+		}
+	}
+	return edit, generated, nil
 }
 
 // check refuses flags that contradict each other and a prompt where nobody could answer it.

@@ -41,6 +41,7 @@ const patience = 40 * time.Second
 //	hup NAME                    SIGHUP, until systemd would call it ready again
 //	mail ADDR FROM TO           deliver one message by SMTP
 //	login ADDR USER PASSWORD N  log in by POP3 and find N messages
+//	loginfile ADDR USER FILE    log in with the password in FILE and find no message
 //	get URL                     print what HTTP has there
 //	cert ADDR FILE              find the certificate in FILE at ADDR, which begins with TLS
 func TestScript(t *testing.T) {
@@ -55,7 +56,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": startCommand, "halt": haltCommand, "exits": exitsCommand, "hup": hupCommand, "mail": mailCommand, "login": loginCommand, "get": getCommand, "cert": certCommand,
-			"spoil": spoilCommand,
+			"spoil": spoilCommand, "loginfile": loginFileCommand,
 		},
 	})
 }
@@ -227,6 +228,13 @@ func loginCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("login of %s: %v", args[1], err)
 	}
 	ts.Logf("login of %s: %v", args[1], err)
+}
+
+func loginFileCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: loginfile ADDR USER FILE")
+	}
+	loginCommand(ts, neg, []string{args[0], args[1], strings.TrimSpace(ts.ReadFile(args[2])), "0"})
 }
 
 func login(addr, user, password, count string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"example.org/letterbox/cmd/letterbox/internal/term"
 	"example.org/letterbox/store"
@@ -45,11 +46,12 @@ func withPassword(op store.Op) func(*flag.FlagSet) action {
 				return err
 			}
 			// The store is not opened before the password is there: while files are open no daemon can start.
-			hash, generated, err := source.hash(ctx, c, address)
+			edit, generated, err := source.edit(ctx, c, address)
 			if err != nil {
 				return err
 			}
-			if err := c.apply(ctx, store.Edit{Op: op, Address: address, Hash: hash}); err != nil {
+			edit.Op = op
+			if err := c.setPassword(ctx, edit); err != nil {
 				return err
 			}
 			if generated != "" {
@@ -58,6 +60,21 @@ func withPassword(op store.Op) func(*flag.FlagSet) action {
 			return err
 		}
 	}
+}
+
+// setPassword makes the edit, and says when a new account takes the short name from another.
+func (c *call) setPassword(ctx context.Context, edit store.Edit) error {
+	return c.admin(ctx, adminTime, func(ctx context.Context, admin store.Admin) error {
+		if _, err := admin.Apply(ctx, 0, []store.Edit{edit}); err != nil || edit.Op != store.AddAccount {
+			return err
+		}
+		d, err := admin.Directory(ctx)
+		if others := sharers(d, edit.Address); len(others) > 0 {
+			fmt.Fprintf(c.stderr, "letterbox: %s and %s have the same name before the @: each logs in by the whole address\n",
+				edit.Address, strings.Join(others, ", "))
+		}
+		return err
+	})
 }
 
 func userRemove(fs *flag.FlagSet) action {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -30,7 +31,7 @@ type action func(context.Context, *call) error
 
 // command is one row of the table of commands.
 type command struct {
-	name     string // one or two words
+	name     string // one to three words
 	usage    string // its arguments
 	text     string // one line for the help
 	min, max int    // arguments; max < 0: any number
@@ -47,13 +48,13 @@ func storeKeys(k config.Key) bool { return k.Name == "data" || k.Name == "run" }
 func commands() []command {
 	var table []command
 	for _, group := range [][]command{
-		serveCommands(), userCommands(), aliasCommands(), catchallCommands(), configCommands(),
+		serveCommands(), userCommands(), appPasswordCommands(), aliasCommands(), catchallCommands(), configCommands(),
 		inspectCommands(), healthCommands(), versionCommands(),
 	} {
 		table = append(table, group...)
 	}
 	return append(table, command{
-		name: "help", usage: "[COMMAND]", text: "say what the commands are, or how one is used", max: 2, setup: help,
+		name: "help", usage: "[COMMAND]", text: "say what the commands are, or how one is used", max: 3, setup: help,
 	})
 }
 
@@ -79,25 +80,30 @@ func dispatch(ctx context.Context, args []string, c *call) error {
 
 // find returns the command and what stands behind its name.
 func find(args []string) (command, []string, error) {
-	var group []string
+	var depth int
+	var group []string // the words that may stand behind the first depth of args
 	for _, cmd := range commands() {
 		words := strings.Fields(cmd.name)
-		if words[0] != args[0] {
-			continue
+		n := 0
+		for n < min(len(words), len(args)) && words[n] == args[n] {
+			n++
 		}
-		if len(words) == 1 {
-			return cmd, args[1:], nil
+		if n == len(words) {
+			return cmd, args[n:], nil
 		}
-		if len(args) > 1 && words[1] == args[1] {
-			return cmd, args[2:], nil
+		if n > depth {
+			depth, group = n, nil
 		}
-		group = append(group, words[1])
+		if n == depth && !slices.Contains(group, words[n]) {
+			group = append(group, words[n])
+		}
 	}
+	begin := strings.Join(args[:depth], " ")
 	switch {
-	case group != nil && len(args) == 1:
-		return command{}, nil, usagef("%s what? One of: %s", args[0], strings.Join(group, ", "))
-	case group != nil:
-		return command{}, nil, usagef("%s has no %q; it has: %s", args[0], args[1], strings.Join(group, ", "))
+	case depth > 0 && len(args) == depth:
+		return command{}, nil, usagef("%s what? One of: %s", begin, strings.Join(group, ", "))
+	case depth > 0:
+		return command{}, nil, usagef("%s has no %q; it has: %s", begin, args[depth], strings.Join(group, ", "))
 	case strings.HasPrefix(args[0], "-"):
 		return command{}, nil, usagef("the command comes first and flags behind it: letterbox COMMAND %s", args[0])
 	}

@@ -68,6 +68,9 @@ func (s *process) reload() {
 	if s.pop3 != nil {
 		s.pop3.SetPolicy(pop3Policy(next))
 	}
+	if s.store != nil {
+		s.store.SetLogins(loginPolicy(next))
+	}
 	s.limits.Set(next.Limits.MaxConnections, next.Limits.MaxConnectionsPerAddress, next.Limits.Exempt)
 	s.domains.Store(&next.SMTP.Domains)
 	s.log.Info().Msg("reloaded")

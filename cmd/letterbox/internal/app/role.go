@@ -34,8 +34,8 @@ func (r Role) Uses(k config.Key) bool {
 		return r == SMTPD
 	case k.Name == "metrics.pop3d":
 		return r == POP3D
-	case k.Name == "limits.password_hash_memory":
-		return r.holds(Store)
+	case loginKey(k.Name):
+		return r.holds(Store) || k.Section() == "pop3" && r == POP3D
 	}
 	switch k.Section() {
 	case "smtp":
@@ -45,9 +45,20 @@ func (r Role) Uses(k config.Key) bool {
 	case "store", "accounts":
 		return r.holds(Store)
 	case "limits":
-		return r != Store
+		return r != Store || k.Name == "limits.exempt"
 	}
 	return true
+}
+
+// loginKey tells whether the owner of the store heeds a key where somebody logs in. Those of the section pop3 shape what the
+// daemon says, too; limits.exempt, which daemons heed for their connections, is theirs as well.
+func loginKey(name string) bool {
+	switch name {
+	case "limits.password_hash_memory", "limits.login_free_failures", "limits.login_max_delay", "limits.login_ban_after",
+		"limits.login_ban_time", "pop3.takeover_after", "pop3.login_delay", "pop3.scram":
+		return true
+	}
+	return false
 }
 
 // step opens or starts one part of a process.

@@ -113,7 +113,12 @@ func (s *process) makeAccount(ctx context.Context, a config.NewAccount) error {
 	if err != nil {
 		return &InputError{fmt.Sprintf("account %s can't be made: %s", a.Address, err), err}
 	}
-	if _, err := s.store.Apply(ctx, 0, []store.Edit{{Op: store.AddAccount, Address: a.Address, Hash: hash}}); err != nil {
+	keys, err := scramKeys(s.Config, password)
+	if err != nil {
+		return &InputError{fmt.Sprintf("account %s can't be made: %s", a.Address, err), err}
+	}
+	edit := store.Edit{Op: store.AddAccount, Address: a.Address, Hash: hash, SCRAM: keys}
+	if _, err := s.store.Apply(ctx, 0, []store.Edit{edit}); err != nil {
 		return &InputError{fmt.Sprintf("account %s can't be made: %s", a.Address, err), err}
 	}
 	if a.Password == "" {
@@ -125,6 +130,6 @@ func (s *process) makeAccount(ctx context.Context, a config.NewAccount) error {
 func storeOptions(c *config.Config, log zerolog.Logger, create bool) boltstore.Options {
 	return boltstore.Options{
 		Log: log, Create: create,
-		BodyMemory: c.Store.BodyMemory, HashMemory: c.Limits.PasswordHashMemory,
+		BodyMemory: c.Store.BodyMemory, HashMemory: c.Limits.PasswordHashMemory, Logins: loginPolicy(c),
 	}
 }

@@ -63,6 +63,7 @@ type POP3 struct {
 	MaxCommands      int
 	MaxCommandBytes  int
 	LoginDelay       time.Duration // 0: none
+	TakeoverAfter    time.Duration // 0: never
 	SCRAM            bool
 	Workarounds      []string // names of WorkaroundNoNULs
 }
@@ -81,6 +82,10 @@ type Limits struct {
 	MaxConnections           int
 	MaxConnectionsPerAddress int // 0: no bound
 	Exempt                   []netip.Prefix
+	LoginFreeFailures        int
+	LoginMaxDelay            time.Duration // 0: no delay
+	LoginBanAfter            int           // 0: never
+	LoginBanTime             time.Duration
 }
 
 // Store is the section of the store on disk.

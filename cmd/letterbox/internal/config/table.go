@@ -185,9 +185,15 @@ func pop3Keys() []Key {
 		Text:  "How long an account has to wait from one login to the next; clients are told (LOGIN-DELAY). `0s` for no such rule.",
 		place: func(c *Config) value { return durationValue{&c.POP3.LoginDelay, 0, day} },
 	}, {
+		Name: "pop3.takeover_after", Default: one("60s"), Reload: true,
+		Text: "How long a session must have waited for a command before a login to the same account takes its place; what the " +
+			"session marked is not deleted. `0s` for never.",
+		place: func(c *Config) value { return durationValue{&c.POP3.TakeoverAfter, 0, day} },
+	}, {
 		Name: "pop3.scram", Default: one("false"), Reload: true,
 		Text: "Whether SCRAM-SHA-256 is offered, and SCRAM-SHA-256-PLUS under TLS 1.3, in which the client proves that it has the " +
-			"password and does not send it.",
+			"password and does not send it. Keys for it are made where a password is set in clear while this is on, for an account's " +
+			"own password alone.",
 		place: func(c *Config) value { return switchValue{&c.POP3.SCRAM} },
 	}, {
 		Name: "pop3.workarounds", Reload: true,
@@ -231,9 +237,27 @@ func boundKeys() []Key {
 		Default: []string{
 			"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
 		},
-		Text: "Addresses that are free of the bound per address. The default is loopback, private and link-local ones: behind a " +
+		Text: "Addresses that are free of the bounds per address: of connections, and of failed logins. The default is loopback, private and link-local ones: behind a " +
 			"container's bridge or a NAT all clients share one.",
 		place: func(c *Config) value { return networksValue{&c.Limits.Exempt} },
+	}, {
+		Name: "limits.login_free_failures", Default: one("5"), Reload: true,
+		Text: "Failed logins, of one address and at one account, that cost nothing. From then on there is a time between two " +
+			"attempts, 1 s at first and doubled by each failure; one secret counts once. An address that logged in to an account within 30 " +
+			"days is counted apart from strangers there.",
+		place: func(c *Config) value { return numberValue{&c.Limits.LoginFreeFailures, 0, 1000} },
+	}, {
+		Name: "limits.login_max_delay", Default: one("10s"), Reload: true,
+		Text:  "The longest time between two attempts. One that would have to wait longer is told to try again later. `0s` for no delay.",
+		place: func(c *Config) value { return durationValue{&c.Limits.LoginMaxDelay, 0, 20 * time.Second} },
+	}, {
+		Name: "limits.login_ban_after", Default: one("20"), Reload: true,
+		Text:  "Failed logins after which an address, an IPv6 /64 counting as one, may not log in for a while; 0 for never.",
+		place: func(c *Config) value { return numberValue{&c.Limits.LoginBanAfter, 0, math.MaxInt32} },
+	}, {
+		Name: "limits.login_ban_time", Default: one("15m"), Reload: true,
+		Text:  "How long it may not, and how long after the last of them failed logins are forgotten.",
+		place: func(c *Config) value { return durationValue{&c.Limits.LoginBanTime, time.Minute, 7 * day} },
 	}, {
 		Name: "store.body_memory", Default: one("64MiB"),
 		Text:  "Memory for the bodies of all messages that are arriving. What does not fit, and every body over 1 MiB, goes to a file while it arrives.",
