@@ -34,6 +34,7 @@ type command struct {
 	name     string // one to three words
 	usage    string // its arguments
 	text     string // one line for the help
+	more     string // what `help COMMAND` says below that line
 	min, max int    // arguments; max < 0: any number
 	keys     func(config.Key) bool
 	setup    func(*flag.FlagSet) action // defines the command's own flags
@@ -49,7 +50,7 @@ func commands() []command {
 	var table []command
 	for _, group := range [][]command{
 		serveCommands(), userCommands(), appPasswordCommands(), aliasCommands(), catchallCommands(), configCommands(),
-		inspectCommands(), healthCommands(), versionCommands(),
+		inspectCommands(), healthCommands(), benchCommands(), versionCommands(),
 	} {
 		table = append(table, group...)
 	}
@@ -164,6 +165,9 @@ func printCommands(w io.Writer) {
 
 func (cmd command) printHelp(w io.Writer, fs *flag.FlagSet) {
 	fmt.Fprintf(w, "letterbox %s\n    %s\n", cmd.line(), cmd.text)
+	if cmd.more != "" {
+		fmt.Fprintf(w, "\n%s\n", cmd.more)
+	}
 	first := true
 	fs.VisitAll(func(f *flag.Flag) {
 		if first {

@@ -1,4 +1,5 @@
-// Package probe asks a running letterbox how it is. Its clients for SMTP and POP3 come with bench and canary.
+// Package probe speaks to running servers: it asks a letterbox how it is, and holds our clients of SMTP and POP3, which are small,
+// bound what a server can make them keep, and change no octet of what they send and get.
 package probe
 
 import (
