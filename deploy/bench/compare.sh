@@ -39,7 +39,7 @@ letterbox_pid=
 finish() {
   [ ! -e "$dir/postfix/main.cf" ] || postfix -c "$dir/postfix" stop 2>/dev/null || true
   [ ! -e "$dir/run/master.pid" ] || doveadm -c "$dir/dovecot.conf" stop || true
-  [ -z "$letterbox_pid" ] || { kill "$letterbox_pid" && wait "$letterbox_pid"; } || true
+  [ -z "$letterbox_pid" ] || { kill "$letterbox_pid" && wait "$letterbox_pid"; } 2>/dev/null || true
   rm -rf "$dir"
 }
 trap finish EXIT
@@ -257,6 +257,27 @@ fill() { # peer|letterbox USER COUNT
   esac
 }
 
+# fill_large makes the large maildrop. Dovecot's is written as its LMTP server names the files, which takes a second in place of many
+# minutes; a first login lets it make its index.
+fill_large() { # peer|letterbox USER
+  case $1 in
+    peer)
+      perl -e '
+        my ($dir, $n) = @ARGV;
+        my $body = "From: a\@b.example\nTo: <x\@bench.test>\nSubject: seed\nMessage-ID: <s\@b.example>\n\n" . ("x" x 74 . "\n") x 52;
+        my ($octets, $lines, $base) = (length($body), ($body =~ tr/\n//));
+        mkdir "$dir$_" for "", "/Maildir", "/Maildir/tmp", "/Maildir/cur", "/Maildir/new";
+        for my $i (0 .. $n - 1) {
+          my $name = sprintf "%s/Maildir/new/%d.M%dP1.compare,S=%d,W=%d", $dir, 1700000000 + $i / 1000, $i, $octets, $octets + $lines;
+          if ($i % 40000) { link $base, $name or die $! } else { $base = $name; open my $f, ">", $name or die $!; print $f $body; close $f }
+        }' "$dir/mail/$(printf 'u%04d' "$2")" "$large"
+      chown -R mail:mail "$dir/mail/$(printf 'u%04d' "$2")"
+      bench pop3 list --target "127.0.0.1:$dovecot_pop3" --first "$2" --time 5m >/dev/null
+      ;;
+    letterbox) fill letterbox "$2" "$large" ;;
+  esac
+}
+
 pop3_of() { [ "$1" = peer ] && echo "127.0.0.1:$dovecot_pop3" || echo "$letterbox_pop3"; }
 pop3_pids() { [ "$1" = peer ] && echo "$dovecot_pid" || echo "$letterbox_pid"; }
 
@@ -291,7 +312,7 @@ drop_cache() {
 measure_list() {
   local server state
   for server in peer letterbox; do
-    [ -e "$dir/filled-$server" ] || fill "$server" 41 "$large"
+    [ -e "$dir/filled-$server" ] || fill_large "$server" 41
     : >"$dir/filled-$server"
     restart "$server" drop_cache
     for state in cold warm; do
