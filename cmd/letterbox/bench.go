@@ -26,10 +26,10 @@ The exit status is 1 when anything failed.`
 
 func benchCommands() []command {
 	return []command{{
-		name: "bench smtp", usage: "[MODE] --target ADDR", text: "put load on your own SMTP or LMTP server and say how it did", max: 1,
+		name: "bench smtp", usage: "--target ADDR", text: "put load on your own SMTP or LMTP server and say how it did", max: 1,
 		more: smtpModes + "\n\n" + ownServer, setup: benchSMTP,
 	}, {
-		name: "bench pop3", usage: "[MODE] --target ADDR", text: "put load on your own POP3 server and say how it did", max: 1,
+		name: "bench pop3", usage: "--target ADDR", text: "put load on your own POP3 server and say how it did", max: 1,
 		more: pop3Modes + "\n\n" + ownServer, setup: benchPOP3,
 	}}
 }

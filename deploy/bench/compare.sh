@@ -335,7 +335,7 @@ measure_idle() {
   local server
   for server in peer letterbox; do
     restart "$server"
-    bench pop3 idle --target "$(pop3_of "$server")" --first 50 --users "$sessions" --connections "$sessions" --time 2m \
+    bench pop3 idle --target "$(pop3_of "$server")" --first 50 --users "$sessions" --connections "$sessions" --time 2m --hold 5s \
       --pids "$(pop3_pids "$server")" >"$dir/idle"
     [ "$(field done <"$dir/idle")" = "$sessions" ] || die "$server held $(field done <"$dir/idle") of $sessions sessions"
     note idle "$server" "$(field server.pss_bytes <"$dir/idle" | awk '{ print $1 / 1048576 }')"

@@ -38,7 +38,7 @@ type Options struct {
 const (
 	// maxLine bounds a line of a reply, in octets. RFC 5321 section 4.5.3.1.5 and RFC 2449 section 4 allow 512.
 	maxLine = 4 << 10
-	// maxReply bounds the lines of one reply of SMTP, and those of a list of capabilities.
+	// maxReply bounds the lines of one reply of SMTP.
 	maxReply = 200
 )
 

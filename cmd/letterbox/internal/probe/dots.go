@@ -51,15 +51,15 @@ func (s *stuffer) end() error {
 }
 
 // content copies the content of a multi-line reply to w, without stuffing and without its end, and returns how many octets
-// it has (RFC 1939 section 3). Lines may be of any length; the memory is the reader's buffer. What w returns is an error
-// only after the reply was read to its end, so that the connection can go on.
+// it has (RFC 1939 section 3). Lines may be of any length; the memory is the reader's buffer. After an error of w the connection
+// is of no use: the rest of the content still comes.
 func (c *conn) content(w io.Writer) (int64, error) {
-	octets, start, failed := int64(0), true, error(nil)
+	octets, start := int64(0), true
 	for {
 		if start {
 			end, err := c.lineStart()
 			if end || err != nil {
-				return octets, firstError(err, failed)
+				return octets, err
 			}
 		}
 		b, err := c.piece()
@@ -73,8 +73,8 @@ func (c *conn) content(w io.Writer) (int64, error) {
 			n-- // half a line end, maybe: it is looked at with what follows
 		}
 		start = n > 1 && b[n-2] == '\r' && b[n-1] == '\n'
-		if failed == nil {
-			_, failed = w.Write(b[:n])
+		if _, err := w.Write(b[:n]); err != nil {
+			return octets, err
 		}
 		octets += int64(n)
 		if _, err := c.r.Discard(n); err != nil {

@@ -94,15 +94,12 @@ func TestContentCutOff(t *testing.T) {
 	}
 }
 
-// TestContentThatCannotBeWritten is read to its end all the same, so that the session can go on.
+// TestContentThatCannotBeWritten ends with the writer's error, not with the content, which may be endless.
 func TestContentThatCannotBeWritten(t *testing.T) {
 	full := errors.New("the disk is full")
-	c := &conn{r: bufio.NewReaderSize(strings.NewReader(strings.Repeat("line\r\n", 100)+".\r\n+OK\r\n"), 16)}
+	c := &conn{r: bufio.NewReaderSize(strings.NewReader(strings.Repeat("line\r\n", 100)), 16)}
 	if _, err := c.content(brokenWriter{full}); !errors.Is(err, full) {
 		t.Errorf("got %v", err)
-	}
-	if line, err := c.line(); string(line) != "+OK" || err != nil {
-		t.Errorf("the next line is %q, %v", line, err)
 	}
 }
 

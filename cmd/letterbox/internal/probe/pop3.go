@@ -63,7 +63,7 @@ func (p *POP3) Capabilities() (map[string]string, error) {
 	if err := p.Do("CAPA"); err != nil {
 		return nil, err
 	}
-	err := p.lines(maxReply, func(line string) error {
+	err := p.lines(maxCapabilities, func(line string) error {
 		keyword, rest, _ := strings.Cut(line, " ")
 		offered[strings.ToUpper(keyword)] = rest
 		return nil
@@ -94,8 +94,12 @@ func (p *POP3) Stat() (messages int, octets int64, err error) {
 	return messages, octets, nil
 }
 
-// maxMessages bounds what a server may list, and so the memory for it.
-const maxMessages = 10_000_000
+// What a server may list, in octets, and so the memory for it: of capabilities, and of a maildrop's messages, which may be
+// three million.
+const (
+	maxCapabilities = 64 << 10
+	maxListing      = 256 << 20
+)
 
 // Sizes returns the octets of each message by LIST, that of message 1 at index 0.
 func (p *POP3) Sizes() ([]int64, error) {
@@ -103,7 +107,7 @@ func (p *POP3) Sizes() ([]int64, error) {
 		return nil, err
 	}
 	var sizes []int64
-	err := p.lines(maxMessages, func(line string) error {
+	err := p.lines(maxListing, func(line string) error {
 		n, octets, err := pair(line)
 		if err != nil || n != len(sizes)+1 {
 			return broken("LIST: %.80q as line %d", line, len(sizes)+1)
@@ -120,7 +124,7 @@ func (p *POP3) UIDLs() ([]string, error) {
 		return nil, err
 	}
 	var ids []string
-	err := p.lines(maxMessages, func(line string) error {
+	err := p.lines(maxListing, func(line string) error {
 		number, id, _ := strings.Cut(line, " ")
 		if n, err := strconv.Atoi(number); err != nil || n != len(ids)+1 || len(id) < 1 || len(id) > 70 {
 			return broken("UIDL: %.80q as line %d", line, len(ids)+1)
@@ -205,27 +209,33 @@ func (p *POP3) status(command string) (string, error) {
 	return "", broken("%s was answered with %.80q", command, line)
 }
 
-// lines reads the lines of a multi-line answer to their end. An error of each is returned after that.
+// lines reads a multi-line answer, which has bound octets at most, to its end, and calls each for every line of it.
 func (p *POP3) lines(bound int, each func(line string) error) error {
-	var failed error
-	for n := 0; ; n++ {
-		line, err := p.c.line()
-		if err != nil {
+	listing := &listing{left: bound}
+	if _, err := p.c.content(listing); err != nil {
+		return err
+	}
+	for rest := listing.text.String(); rest != ""; {
+		line, after, _ := strings.Cut(rest, "\r\n")
+		if err := each(line); err != nil {
 			return err
 		}
-		if len(line) > 0 && line[0] == '.' {
-			if len(line) == 1 {
-				return failed
-			}
-			line = line[1:]
-		}
-		if n == bound {
-			return broken("a list of more than %d lines", bound)
-		}
-		if failed == nil {
-			failed = each(string(line))
-		}
+		rest = after
 	}
+	return nil
+}
+
+// listing is the content of a list, of a bounded number of octets.
+type listing struct {
+	text strings.Builder
+	left int
+}
+
+func (l *listing) Write(b []byte) (int, error) {
+	if l.left -= len(b); l.left < 0 {
+		return 0, broken("a list that does not end")
+	}
+	return l.text.Write(b)
 }
 
 // pair reads two numbers at the start of text; more may stand behind them (RFC 1939 section 5).
