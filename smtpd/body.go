@@ -5,6 +5,26 @@ import (
 	"io"
 )
 
+// body is a message's content on its way into the store: made canonical, and its header read.
+type body struct {
+	canonical
+	header header
+}
+
+func newBody(w io.Writer, host string) *body {
+	b := &body{header: header{w: w, host: host}}
+	b.canonical.w = &b.header
+	return b
+}
+
+// finish ends the content.
+func (b *body) finish() error {
+	if err := b.canonical.finish(); err != nil {
+		return err
+	}
+	return b.header.finish()
+}
+
 // canonical writes a message's content as the store wants it: each line ends in CRLF, no CR or LF stands alone, and the
 // last line is ended too. NUL and every other octet stay. It holds one octet at most, so pieces may be cut anywhere.
 type canonical struct {
@@ -12,12 +32,10 @@ type canonical struct {
 	held  bool // a CR came last; the next piece may begin with its LF
 	bare  bool // a CR or LF stood alone
 	ended bool // what was written ends in CRLF
-	first firstLine
 }
 
 // Write takes the next piece as the sender wrote it.
 func (c *canonical) Write(p []byte) (int, error) {
-	c.first.scan(p)
 	total := len(p)
 	for len(p) > 0 {
 		used, err := c.step(p)
@@ -53,7 +71,7 @@ func (c *canonical) step(p []byte) (int, error) {
 	}
 }
 
-// finish ends the last line. An empty message becomes one empty line, which ends the header that we put above it.
+// finish ends the last line. An empty message becomes one empty line.
 func (c *canonical) finish() error {
 	if c.held {
 		c.held, c.bare = false, true

@@ -31,6 +31,9 @@ func (g *guard) follow(p []byte) (outgoing, ended bool, e event) {
 	} else {
 		e = g.tap.input(p)
 	}
+	if e == replied || e == lostChunk {
+		g.budget.charge(g.tap.verb, g.tap.code)
+	}
 	g.handle(e)
 	if g.tap.mode != g.mode {
 		g.enter()
@@ -50,6 +53,8 @@ func (g *guard) handle(e event) {
 	switch {
 	case e == startTLS:
 		g.sealed = true
+	case e == foreign:
+		g.fail(ending{reason: endProtocol, reply: notSMTP, silent: g.tap.head[0] == tlsRecord})
 	case e == badLine, e == lostChunk:
 		g.fail(ending{reason: endProtocol, reply: outOfStep})
 	case g.tap.wire > g.rules.wireBudget():

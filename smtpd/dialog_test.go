@@ -13,7 +13,7 @@ import (
 
 // TestDialogs plays testdata/dialogs. Each file is one clause, and is named after it. A line begins with
 //
-//	@   before anything else: lmtp, tls, or a setting of the policy (bare, size, recipients, domain, lostend)
+//	@   before anything else: lmtp, tls, or a setting of the policy (see configure)
 //	C:  a line from the client
 //	R:  octets from the client, as a quoted Go string
 //	S:  the beginning of the last line of the next reply, or (closed)
@@ -88,6 +88,18 @@ func configure(t *testing.T, setting string, p *Policy, l *Listener) {
 		p.MaxRecipients, _ = strconv.Atoi(value)
 	case "lostend":
 		p.LostEndTimeout, _ = time.ParseDuration(value)
+	case "delay":
+		p.GreetingDelay, _ = time.ParseDuration(value)
+	case "tarpit":
+		p.Tarpit, _ = time.ParseDuration(value)
+	case "errors":
+		p.MaxErrors, _ = strconv.Atoi(value)
+	case "unknown":
+		p.MaxUnknown, _ = strconv.Atoi(value)
+	case "commands":
+		p.MaxCommands, _ = strconv.Atoi(value)
+	case "wasted":
+		p.MaxWasted, _ = strconv.ParseInt(value, 10, 64)
 	default:
 		t.Fatalf("unknown setting %q", setting)
 	}

@@ -64,9 +64,19 @@ func (t *tap) parting() string {
 func (g *guard) stop() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.wake()
 	g.stopping = true
 	if !g.closed {
 		g.raw.SetReadDeadline(time.Unix(1, 0)) // wakes a reader, which then asks checkStop
+	}
+}
+
+// wake ends a pause. The lock is held.
+func (g *guard) wake() {
+	select {
+	case <-g.woken:
+	default:
+		close(g.woken)
 	}
 }
 
@@ -74,6 +84,7 @@ func (g *guard) stop() {
 func (g *guard) kill() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.wake()
 	g.fail(ending{reason: endShutdown, reply: shuttingDown, silent: g.mode == inHandshake})
 	if !g.closed {
 		g.raw.SetReadDeadline(time.Unix(1, 0))

@@ -326,7 +326,7 @@ func TestPolicyOfASession(t *testing.T) {
 func TestLogLines(t *testing.T) {
 	b := newBench(t, Policy{}, Listener{Name: "test"})
 	c := b.hello()
-	c.do("MAIL FROM:<\"e\xc2\xa0ve\"@b.test>", "501 ") // a no-break space can't be printed as it is
+	c.do("MAIL FROM:<\"e\xc2\xa0ve\"@b.test>", "553 ") // a no-break space can't be printed as it is
 	c.envelope()
 	c.do("DATA", "354 ")
 	c.send("a: b\r\n.\r\n")

@@ -19,6 +19,7 @@ type guard struct {
 	sid   string
 	rules *rules
 	over  chan struct{} // closed by Close
+	woken chan struct{} // closed by stop and kill
 
 	// The session's part, called by go-smtp's goroutine and without the lock.
 	farewell func(kind)                  // says one last line on the outermost connection
@@ -28,6 +29,7 @@ type guard struct {
 
 	mu       sync.Mutex
 	tap      tap
+	budget   budget
 	mode     mode      // the tap's, when since was set
 	since    time.Time // when this mode, or this command line, began
 	moved    time.Time // when the client last sent something in it
@@ -45,7 +47,7 @@ type guard struct {
 
 func newGuard(raw net.Conn, sid string, r *rules) *guard {
 	now := time.Now()
-	return &guard{raw: raw, sid: sid, rules: r, over: make(chan struct{}), started: now, since: now, moved: now}
+	return &guard{raw: raw, sid: sid, rules: r, over: make(chan struct{}), woken: make(chan struct{}), started: now, since: now, moved: now}
 }
 
 // Read returns what the client sent, or the error that ends the session.
@@ -168,6 +170,7 @@ func (g *guard) nextLine() (secured bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.checkStop()
+	g.checkBudget()
 	if g.ending != nil {
 		return false
 	}
@@ -190,7 +193,11 @@ func (g *guard) expectTLS() {
 func (g *guard) SetWriteDeadline(time.Time) error {
 	g.mu.Lock()
 	g.tap.replying = true
+	// What becomes of a message is said at once: a sender that hangs up before would send it again.
+	late := g.budget.pause && g.mode == inCommand && g.ending == nil && !g.stopping
+	g.budget.pause = false
 	g.mu.Unlock()
+	g.pause(late)
 	return nil
 }
 
@@ -228,6 +235,16 @@ func (g *guard) enter() {
 func (g *guard) checkStop() {
 	if g.stopping && !(g.busy && (g.tap.mode == inData || g.tap.open)) {
 		g.fail(ending{reason: endShutdown, reply: shuttingDown, silent: g.mode == inHandshake})
+	}
+}
+
+// checkBudget ends a session that costs much and brings nothing.
+func (g *guard) checkBudget() {
+	if g.tap.lmtp {
+		return
+	}
+	if k := g.budget.spent(g.rules, g.in); k != noKind {
+		g.fail(ending{reason: endErrors, reply: k})
 	}
 }
 

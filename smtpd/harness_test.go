@@ -52,11 +52,15 @@ func (r *recorder) Resolve(_ context.Context, a store.Attempt) (store.Target, er
 	return local(a)
 }
 
-// local knows ann, bob and the alias both at a.test.
+// local knows ann, bob and the alias both at a.test, ann at bücher.test, and postmaster at our own name.
 func local(a store.Attempt) (store.Target, error) {
 	to, err := store.ParseAddress(a.To)
 	switch {
 	case err != nil:
+		return store.Target{}, store.ErrNoMaildrop
+	case to == store.Address{Local: "postmaster", Domain: "mx.a.test"}, to == store.Address{Local: "ann", Domain: "xn--bcher-kva.test"}:
+		return store.Target{Maildrops: []store.MaildropID{1}}, nil
+	case to.Domain == "mx.a.test":
 		return store.Target{}, store.ErrNoMaildrop
 	case to.Domain != "a.test":
 		return store.Target{}, store.ErrNotLocal
@@ -215,6 +219,9 @@ func newBench(t *testing.T, p Policy, l Listener) *bench {
 	b := &bench{t: t, store: &recorder{}, watch: newWatcher(), log: &lockedBuffer{}, tls: clientTLS}
 	if p.LingerTimeout == 0 {
 		p.LingerTimeout = 50 * time.Millisecond
+	}
+	if p.GreetingDelay == 0 {
+		p.GreetingDelay = time.Millisecond
 	}
 	b.server = New(Config{
 		Hostname: "mx.a.test", Store: b.store, TLS: serverTLS, Log: zerolog.New(b.log), Observer: b.watch,

@@ -26,6 +26,11 @@ type Policy struct {
 	// deferred and not refused: the store's volume may not be mounted.
 	Domains []string
 
+	// VerifySenderDomain refuses reverse-paths whose domain does not exist or takes no mail (RFC 7505).
+	VerifySenderDomain bool
+	// ReverseDNS looks up the client's name, for the Received field.
+	ReverseDNS bool
+
 	// IdleTimeout is how long a client may take for one command line; 5 min (RFC 5321 section 4.5.3.2.7).
 	IdleTimeout time.Duration
 	// DataTimeout is how long a client may be silent inside a message; 3 min (RFC 5321 section 4.5.3.2.5).
@@ -45,6 +50,20 @@ type Policy struct {
 	// LostEndTimeout is the silence after which an ending of CR CR LF . CR LF is refused. It is no end of the data, but
 	// its sender thinks so and would wait for the whole DataTimeout; 5 s.
 	LostEndTimeout time.Duration
+	// GreetingDelay is how long a client must be silent before it is greeted; 20 ms. Who speaks first is cut off.
+	GreetingDelay time.Duration
+	// MaxErrors is the number of commands answered with 5xx after which a session ends; 20. From half of it on, and of
+	// MaxUnknown, each reply waits for Tarpit.
+	MaxErrors int
+	// MaxUnknown is the number of forward-paths refused with 550 after which a session ends; 20.
+	MaxUnknown int
+	// MaxCommands is how many commands a session may send without a message that is taken; 1000.
+	MaxCommands int
+	// MaxWasted is how many octets a session may send without a message that is taken; 256 MiB. The largest message
+	// always fits.
+	MaxWasted int64
+	// Tarpit is how long a reply waits that is to slow a client down; 2 s.
+	Tarpit time.Duration
 	// LingerTimeout is how long a connection that we close is still read from, so that our last reply is not lost to a
 	// reset; 2 s.
 	LingerTimeout time.Duration
@@ -68,6 +87,12 @@ func newRules(p Policy) *rules {
 	p.LeastRate = orDefault(p.LeastRate, 100)
 	p.DataGrace = orDefault(p.DataGrace, time.Minute)
 	p.LostEndTimeout = orDefault(p.LostEndTimeout, 5*time.Second)
+	p.GreetingDelay = orDefault(p.GreetingDelay, 20*time.Millisecond)
+	p.MaxErrors = orDefault(p.MaxErrors, 20)
+	p.MaxUnknown = orDefault(p.MaxUnknown, 20)
+	p.MaxCommands = orDefault(p.MaxCommands, 1000)
+	p.MaxWasted = orDefault(p.MaxWasted, 256<<20)
+	p.Tarpit = orDefault(p.Tarpit, 2*time.Second)
 	p.LingerTimeout = orDefault(p.LingerTimeout, 2*time.Second)
 
 	r := &rules{Policy: p, local: make(map[string]bool, len(p.Domains))}

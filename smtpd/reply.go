@@ -19,6 +19,10 @@ const (
 	nested
 	badSender
 	badRecipient
+	notASCII
+	noDomain
+	nullMX
+	domainTrouble
 	noMailbox
 	noRelay
 	disabled
@@ -27,6 +31,8 @@ const (
 	full
 	tooMany
 	tooLarge
+	bigHeader
+	looping
 	bareNewline
 	lostEnding
 	longLine
@@ -36,6 +42,11 @@ const (
 	tooIdle
 	tooSlow
 	tooOld
+	tooManyErrors
+	tooManyUnknown
+	tooMuchWasted
+	earlyTalk
+	notSMTP
 	shuttingDown
 	tooBusy
 )
@@ -47,13 +58,19 @@ func (k kind) words() (code int, enhanced smtp.EnhancedCode, text string) {
 	case internal:
 		return 421, smtp.EnhancedCode{4, 3, 0}, "internal error, closing"
 	case badGreeting:
-		return 501, smtp.EnhancedCode{5, 5, 4}, "the name in the greeting can't be printed"
+		return 501, smtp.EnhancedCode{5, 5, 4}, "the name in the greeting is over 255 octets or holds control characters"
 	case nested:
 		return 503, smtp.EnhancedCode{5, 5, 1}, "a message is under way: RSET first"
 	case badSender:
 		return 501, smtp.EnhancedCode{5, 1, 7}, "the reverse-path is no address"
 	case badRecipient:
-		return 501, smtp.EnhancedCode{5, 1, 3}, "the forward-path is no address"
+		return 553, smtp.EnhancedCode{5, 1, 3}, "the forward-path is no address"
+	case notASCII:
+		return 553, smtp.EnhancedCode{5, 6, 7}, "an address that is not ASCII needs SMTPUTF8"
+	case noDomain:
+		return 550, smtp.EnhancedCode{5, 1, 8}, "the domain of the reverse-path does not exist"
+	case nullMX: // RFC 7505 section 4.2
+		return 550, smtp.EnhancedCode{5, 7, 27}, "the domain of the reverse-path takes no mail"
 	case noMailbox:
 		return 550, smtp.EnhancedCode{5, 1, 1}, "no such mailbox"
 	case noRelay:
@@ -70,12 +87,20 @@ func (k kind) words() (code int, enhanced smtp.EnhancedCode, text string) {
 		return 452, smtp.EnhancedCode{4, 5, 3}, "too many recipients for one message"
 	case tooLarge:
 		return 552, smtp.EnhancedCode{5, 3, 4}, "message is too large"
+	case bigHeader:
+		return 552, smtp.EnhancedCode{5, 3, 4}, "the header is over 256 KiB or 1000 fields"
+	case looping: // RFC 5321 section 6.3
+		return 554, smtp.EnhancedCode{5, 4, 6}, "the message goes in circles"
 	case bareNewline:
 		return 550, smtp.EnhancedCode{5, 6, 0}, "message has a CR or LF that stands alone"
 	case lostEnding:
 		return 550, smtp.EnhancedCode{5, 6, 0}, "message ends in CR CR LF, which is no end"
 	case longLine:
 		return 550, smtp.EnhancedCode{5, 6, 0}, "message has a line that is too long"
+	case earlyTalk: // RFC 5321 section 3.1
+		return 554, smtp.EnhancedCode{5, 5, 1}, "you spoke before the greeting, closing"
+	case notSMTP:
+		return 554, smtp.EnhancedCode{5, 5, 1}, "this is SMTP, closing"
 	default:
 		return k.closingWords()
 	}
@@ -84,6 +109,8 @@ func (k kind) words() (code int, enhanced smtp.EnhancedCode, text string) {
 // closingWords are those that come with a 4xx: the client may try again.
 func (k kind) closingWords() (code int, enhanced smtp.EnhancedCode, text string) {
 	switch k {
+	case domainTrouble:
+		return 451, smtp.EnhancedCode{4, 4, 3}, "can't look up the domain of the reverse-path now"
 	case cutOff:
 		return 451, smtp.EnhancedCode{4, 5, 0}, "message was cut off"
 	case outOfStep:
@@ -96,6 +123,12 @@ func (k kind) closingWords() (code int, enhanced smtp.EnhancedCode, text string)
 		return 421, smtp.EnhancedCode{4, 4, 2}, "too slow, closing"
 	case tooOld:
 		return 421, smtp.EnhancedCode{4, 4, 2}, "connected for too long, closing"
+	case tooManyErrors:
+		return 421, smtp.EnhancedCode{4, 7, 0}, "too many errors, closing"
+	case tooManyUnknown:
+		return 421, smtp.EnhancedCode{4, 7, 0}, "too many unknown recipients, closing"
+	case tooMuchWasted:
+		return 421, smtp.EnhancedCode{4, 7, 0}, "too much without a message, closing"
 	case shuttingDown:
 		return 421, smtp.EnhancedCode{4, 3, 2}, "shutting down, try again soon"
 	case tooBusy:
@@ -187,7 +220,7 @@ func (k kind) recipientLabel() string {
 		return "full"
 	case tooMany:
 		return "too-many"
-	case badRecipient:
+	case badRecipient, notASCII:
 		return "syntax"
 	default:
 		return "temporary"
@@ -203,6 +236,8 @@ func (k kind) messageLabels() (result, reason string) {
 		return rejected, "size"
 	case bareNewline, lostEnding:
 		return rejected, "newlines"
+	case bigHeader, looping:
+		return rejected, "header"
 	case longLine:
 		return rejected, "protocol"
 	case full:

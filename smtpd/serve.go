@@ -21,7 +21,7 @@ const patience = 24 * time.Hour
 // serve runs the session to its end, and closes the connection.
 func (s *session) serve() {
 	s.server.observer.SessionStart(s.listener.Name)
-	if s.handshake() == nil {
+	if s.handshake() == nil && s.quietStart() {
 		s.speak()
 	}
 	s.guard.Close()
@@ -46,6 +46,16 @@ func (s *session) handshake() error {
 	return nil
 }
 
+// quietStart tells whether the client waits for the greeting. Under TLS it has spoken already, and a client of LMTP is the
+// operator's own.
+func (s *session) quietStart() bool {
+	if s.listener.TLS || s.listener.LMTP {
+		return true
+	}
+	s.guard.listenFirst()
+	return !s.guard.isOver()
+}
+
 // speak lets go-smtp serve the connection, and returns when nothing of it runs any more.
 func (s *session) speak() {
 	srv := s.protocol()
@@ -65,6 +75,7 @@ func (s *session) protocol() *smtp.Server {
 	srv.Domain = s.server.config.Hostname
 	srv.TLSConfig = s.server.tls
 	srv.LMTP = s.listener.LMTP
+	srv.EnableSMTPUTF8 = true
 	srv.MaxLineLength = maxLine
 	srv.ReadTimeout, srv.WriteTimeout = patience, patience
 	srv.Debug = debugWriter{s.guard}

@@ -25,6 +25,8 @@ type Config struct {
 	Log zerolog.Logger
 	// Observer may be nil.
 	Observer Observer
+	// Resolver is asked where the policy wants to know something of the DNS; nil is the system's.
+	Resolver Resolver
 }
 
 // Listener says by which door a connection came.
@@ -39,6 +41,7 @@ type Server struct {
 	config   Config
 	tls      *tls.Config
 	observer Observer
+	senders  *senderDomains
 	rules    atomic.Pointer[rules]
 	buffers  sync.Pool
 
@@ -67,8 +70,16 @@ func New(c Config, p Policy) *Server {
 		s.tls = c.TLS.Clone()
 		s.tls.SessionTicketsDisabled = true // some large senders fail with them on port 25, and say nothing
 	}
+	s.senders = newSenderDomains(s.resolver())
 	s.SetPolicy(p)
 	return s
+}
+
+func (s *Server) resolver() Resolver {
+	if s.config.Resolver == nil {
+		return net.DefaultResolver
+	}
+	return s.config.Resolver
 }
 
 // SetPolicy replaces the policy. Sessions that began keep theirs.

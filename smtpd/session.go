@@ -9,19 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"strings"
 	"sync"
-	"unicode"
-	"unicode/utf8"
 
 	"example.org/letterbox/store"
 	"github.com/emersion/go-smtp"
 	"github.com/rs/zerolog"
 )
-
-// maxPath is the longest path that is taken, in octets: four times the 256 of RFC 5321 section 4.5.3.1.3, which
-// mailing lists with the recipient's address in the reverse-path do exceed.
-const maxPath = 1024
 
 // session is one connection, from before its first octet to after its last. It is go-smtp's Backend and, for each greeting
 // on a fresh connection or under fresh TLS, its Session.
@@ -37,7 +30,8 @@ type session struct {
 	first    net.Conn // the outermost connection, until STARTTLS
 	log      zerolog.Logger
 
-	conn *smtp.Conn // known from the first greeting on; go-smtp's goroutine only
+	conn   *smtp.Conn    // known from the first greeting on; go-smtp's goroutine only
+	lookUp func() string // the peer's name in the DNS, asked for once
 
 	mu      sync.Mutex
 	tx      *transaction
@@ -49,9 +43,11 @@ type session struct {
 // transaction is one message's envelope. A transfer holds on to the one that it began with: a later one is another.
 type transaction struct {
 	from       string
+	utf8       bool // SMTPUTF8 (RFC 6531)
 	declared   int64
 	helo       string
 	greeting   string
+	reverse    string // the peer's name in the DNS, where that is asked for
 	tls        *tls.ConnectionState
 	paths      []string // forward-paths that were taken
 	recipients []store.Recipient
@@ -73,7 +69,9 @@ func newSession(s *Server, c net.Conn, l Listener) *session {
 		log:   s.config.Log.With().Str("sid", id).Str("role", "smtpd").Str("listener", l.Name).Str("remote", remoteText(c)).Logger(),
 	}
 	ss.quiet = sync.NewCond(&ss.mu)
+	ss.lookUp = sync.OnceValue(func() string { return reverseName(s.ctx, s.resolver(), ss.peer) })
 	ss.first = ss.guard
+	ss.guard.tap.lmtp = l.LMTP
 	ss.guard.farewell, ss.guard.secured, ss.guard.counted, ss.guard.rescue = ss.farewell, ss.secured, ss.counted, ss.rescue
 	return ss
 }
@@ -82,8 +80,8 @@ func newSession(s *Server, c net.Conn, l Listener) *session {
 func (s *session) NewSession(c *smtp.Conn) (_ smtp.Session, err error) {
 	defer s.protect("EHLO", &err)
 	s.conn = c
-	if !isPrintable(c.Hostname()) {
-		return nil, smtpError(refuse(badGreeting), s.id)
+	if k := greetingFault(c.Hostname()); k != noKind {
+		return nil, smtpError(refuse(k), s.id)
 	}
 	return s, nil
 }
@@ -99,24 +97,37 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) (err error) {
 }
 
 func (s *session) mail(from string, opts *smtp.MailOptions) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.tx != nil: // go-smtp would go on with the recipients of the first
+	if s.transaction() != nil { // go-smtp would go on with the recipients of the first
 		return refuse(nested)
-	case opts.Size > s.guard.rules.MaxMessageBytes: // RFC 1870 section 6.1
-		return refuse(tooLarge)
-	case len(from) > maxPath || !isPrintable(from):
-		return refuse(badSender)
 	}
-	// A second EHLO gives no callback: the name is read afresh.
-	s.tx = &transaction{
-		from: from, declared: opts.Size, helo: s.conn.Hostname(), greeting: s.guard.greeting(),
+	// A second EHLO gives no callback: the name is read afresh, and judged here.
+	helo := s.conn.Hostname()
+	k := greetingFault(helo)
+	if k == noKind && opts.Size > s.guard.rules.MaxMessageBytes { // RFC 1870 section 6.1
+		k = tooLarge
+	}
+	if k == noKind {
+		k = reversePathFault(from, opts.UTF8)
+	}
+	if k == noKind && s.guard.rules.VerifySenderDomain {
+		k = s.server.senders.check(s.server.ctx, from)
+	}
+	if k != noKind {
+		return refuse(k)
+	}
+	tx := &transaction{
+		from: from, utf8: opts.UTF8, declared: opts.Size, helo: helo, greeting: s.guard.greeting(),
 		maildrops: make(map[store.MaildropID]bool, 1),
 	}
 	if state, ok := s.conn.TLSConnectionState(); ok {
-		s.tx.tls = &state
+		tx.tls = &state
 	}
+	if s.guard.rules.ReverseDNS {
+		tx.reverse = s.lookUp()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tx = tx
 	s.guard.occupy(true)
 	return nil
 }
@@ -139,15 +150,14 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 }
 
 func (s *session) rcpt(tx *transaction, to string) error {
-	if len(to) > maxPath || !isPrintable(to) {
-		return refuse(badRecipient)
+	to, k := s.forwardPath(to, tx.utf8)
+	if k == noKind && len(tx.paths) >= s.guard.rules.MaxRecipients {
+		k = tooMany
 	}
-	if len(tx.paths) >= s.guard.rules.MaxRecipients {
-		return refuse(tooMany)
+	if k != noKind {
+		return refuse(k)
 	}
-	target, err := s.server.config.Store.Resolve(s.server.ctx, store.Attempt{
-		Session: s.id, Peer: s.peer, From: tx.from, To: to, Size: tx.declared,
-	})
+	target, err := s.resolve(tx, to)
 	if errors.Is(err, store.ErrNotLocal) && s.guard.rules.isLocal(to) {
 		return &refusal{kind: temporary, cause: err}
 	}
@@ -155,6 +165,12 @@ func (s *session) rcpt(tx *transaction, to string) error {
 		return err
 	}
 	return tx.add(to, target)
+}
+
+func (s *session) resolve(tx *transaction, to string) (store.Target, error) {
+	return s.server.config.Store.Resolve(s.server.ctx, store.Attempt{
+		Session: s.id, Peer: s.peer, From: tx.from, To: to, Size: tx.declared,
+	})
 }
 
 // add takes a forward-path. A maildrop that has the message already, by another path, gets it once.
@@ -283,10 +299,6 @@ func (s *session) outermost() net.Conn {
 		return nil
 	}
 	return s.first
-}
-
-func isPrintable(s string) bool {
-	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // peerOf returns the client's address, invalid for a unix socket.

@@ -30,6 +30,7 @@ const (
 // in step with go-smtp instead. A line is only taken when go-smtp asks for one, and what can't be told yet, because it
 // depends on a reply, waits in pending.
 type tap struct {
+	lmtp     bool
 	mode     mode
 	replying bool // a reply is being written: what comes next goes out
 	wantLine bool // go-smtp waits for a command
@@ -63,6 +64,7 @@ type event uint8
 const (
 	noEvent   event = iota
 	badLine         // a command line that can't be followed, or is too long
+	foreign         // a line of another protocol
 	lostChunk       // a BDAT was not understood: its chunk would be run as commands
 	startTLS        // everything from here on is TLS
 	replied         // a command has its reply
@@ -80,7 +82,7 @@ func (t *tap) expectLine() event {
 
 // restart forgets everything that was said before TLS (RFC 3207 section 4.2).
 func (t *tap) restart() {
-	*t = tap{greeted: t.greeted, code: t.code, pending: t.pending[:0]}
+	*t = tap{lmtp: t.lmtp, greeted: t.greeted, code: t.code, pending: t.pending[:0]}
 }
 
 // replay goes on with what could not be told before.
@@ -123,6 +125,9 @@ func (t *tap) line(p []byte) (int, event) {
 			t.head[t.lineLen] = b
 		}
 		t.lineLen++
+		if t.head[0] == tlsRecord {
+			return i + 1, foreign
+		}
 		if b == '\n' {
 			return i + 1, t.command()
 		}
@@ -139,6 +144,9 @@ func (t *tap) command() event {
 	line := strings.TrimRight(string(t.head[:min(t.lineLen, lineHead)]), "\r\n")
 	t.wantLine, t.lineLen = false, 0
 	t.verb, t.bdat, t.last = verbOf(line), false, false
+	if isHTTP(line) {
+		return foreign
+	}
 	if len(line) < 4 || !strings.EqualFold(line[:4], "BDAT") {
 		return noEvent
 	}

@@ -18,6 +18,8 @@ type trace struct {
 	helo     string
 	greeting string
 	peer     netip.Addr
+	reverse  string // the peer's name in the DNS, if we know it
+	utf8     bool   // SMTPUTF8
 	tls      *tls.ConnectionState
 	host     string
 	id       store.ID
@@ -30,7 +32,10 @@ type trace struct {
 func (t trace) field() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Received: from %s", heloName(t.helo))
-	if t.peer.IsValid() {
+	switch {
+	case t.peer.IsValid() && t.reverse != "":
+		fmt.Fprintf(&b, " (%s %s)", t.reverse, addressLiteral(t.peer))
+	case t.peer.IsValid():
 		fmt.Fprintf(&b, " (%s)", addressLiteral(t.peer))
 	}
 	fmt.Fprintf(&b, "\r\n\tby %s with %s", t.host, t.protocol())
@@ -46,14 +51,19 @@ func (t trace) field() []byte {
 	return b.Bytes()
 }
 
-// protocol is the keyword after "with" (RFC 3848). There is none for HELO under TLS; the comment tells.
+// protocol is the keyword after "with" (RFC 3848, and RFC 6531 section 4.3). There is none for HELO under TLS; the comment
+// tells.
 func (t trace) protocol() string {
 	name := "SMTP"
-	switch t.greeting {
-	case "EHLO":
-		name = "ESMTP"
-	case "LHLO":
+	switch {
+	case t.greeting == "LHLO" && t.utf8:
+		name = "UTF8LMTP"
+	case t.greeting == "LHLO":
 		name = "LMTP"
+	case t.utf8:
+		name = "UTF8SMTP"
+	case t.greeting == "EHLO":
+		name = "ESMTP"
 	default:
 		return name
 	}

@@ -37,6 +37,7 @@ func (s *session) transfer(r io.Reader) error {
 	if err != nil {
 		return smtpError(err, s.id)
 	}
+	s.guard.credit()
 	return &smtp.SMTPError{Code: 250, EnhancedCode: smtp.EnhancedCode{2, 0, 0}, Message: "queued as " + t.id.String()}
 }
 
@@ -70,7 +71,7 @@ func (t *transfer) run(r io.Reader) error {
 	}
 	defer draft.Discard()
 	t.id = draft.ID()
-	body := &canonical{w: draft}
+	body := newBody(draft, t.server.config.Hostname)
 	if err := t.receive(body, r); err != nil {
 		t.drain(r)
 		return err
@@ -82,7 +83,7 @@ func (t *transfer) run(r io.Reader) error {
 }
 
 // receive reads to the end of the content.
-func (t *transfer) receive(body *canonical, r io.Reader) error {
+func (t *transfer) receive(body *body, r io.Reader) error {
 	buf := t.server.buffers.Get().(*[bufferBytes]byte)
 	defer t.server.buffers.Put(buf)
 	for {
@@ -94,8 +95,8 @@ func (t *transfer) receive(body *canonical, r io.Reader) error {
 		if _, err := body.Write(buf[:n]); err != nil {
 			return storeFailure(err)
 		}
-		if t.refusesBare(body) {
-			return refuse(bareNewline)
+		if k := t.fault(body); k != noKind {
+			return refuse(k)
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -106,20 +107,28 @@ func (t *transfer) receive(body *canonical, r io.Reader) error {
 	}
 }
 
-func (t *transfer) refusesBare(body *canonical) bool {
-	return body.bare && t.guard.rules.BareNewlines == Refuse
+// fault returns why a message is refused for what it holds.
+func (t *transfer) fault(body *body) kind {
+	if body.bare && t.guard.rules.BareNewlines == Refuse {
+		return bareNewline
+	}
+	return body.header.fault
 }
 
-// finish makes sure that the message is whole and still wanted, and ends its last line.
-func (t *transfer) finish(body *canonical) error {
+// finish makes sure that the message is whole, does not go in circles, and is still wanted, and ends its last line.
+func (t *transfer) finish(body *body) error {
 	if !t.guard.complete(t.chunked, t.octets) {
 		return refuse(cutOff)
 	}
 	if err := body.finish(); err != nil {
 		return storeFailure(err)
 	}
-	if t.refusesBare(body) {
-		return refuse(bareNewline)
+	k := t.fault(body)
+	if k == noKind && t.returned(body.header.places) {
+		k = looping
+	}
+	if k != noKind {
+		return refuse(k)
 	}
 	if t.guard.reason() != "" || t.transaction() != t.tx {
 		return refuse(t.guard.lost(t.chunked))
@@ -157,16 +166,16 @@ func storeFailure(err error) error {
 }
 
 // final returns what stands above the body.
-func (t *transfer) final(body *canonical) store.Final {
+func (t *transfer) final(body *body) store.Final {
 	tr := trace{
-		helo: t.tx.helo, greeting: t.tx.greeting, peer: t.peer, tls: t.tx.tls,
+		helo: t.tx.helo, greeting: t.tx.greeting, peer: t.peer, reverse: t.tx.reverse, utf8: t.tx.utf8, tls: t.tx.tls,
 		host: t.server.config.Hostname, id: t.id, at: t.started,
 	}
 	if len(t.tx.paths) == 1 {
 		tr.to = t.tx.paths[0]
 	}
 	lines := tr.field()
-	if body.first.needsEmptyLine() {
+	if body.header.first.needsEmptyLine() {
 		lines = append(lines, "\r\n"...)
 	}
 	return store.Final{Trace: lines, Recipients: t.tx.recipients}

@@ -62,7 +62,8 @@ func ParseDomain(s string) (string, error) {
 		return strings.ToLower(s), nil
 	}
 	ascii, err := idna.Lookup.ToASCII(s)
-	if err != nil || ascii == "" || len(ascii) > maxDomain {
+	ascii = strings.TrimSuffix(ascii, ".") // the full stop of another script is one too
+	if err != nil || ascii == "" || strings.HasPrefix(ascii, ".") || strings.Contains(ascii, "..") || len(ascii) > maxDomain {
 		return "", errors.New("has a domain that is no domain name")
 	}
 	return ascii, nil

@@ -1,0 +1,262 @@
+package smtpd
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// readHeader sends a message through a body in pieces.
+func readHeader(t *testing.T, s string, piece int) (string, *header) {
+	t.Helper()
+	var got bytes.Buffer
+	b := newBody(&got, "mx.a.test")
+	for len(s) > 0 {
+		n := min(len(s), piece)
+		if m, err := b.Write([]byte(s[:n])); m != n || err != nil {
+			t.Fatal(m, err)
+		}
+		s = s[n:]
+	}
+	if err := b.finish(); err != nil {
+		t.Fatal(err)
+	}
+	return got.String(), &b.header
+}
+
+// FuzzHeader holds the streaming header against a model that has the whole message at hand.
+func FuzzHeader(f *testing.F) {
+	for _, s := range []string{
+		"Subject: x\r\n\r\nbody\r\n", "Return-Path: <x>\r\n\r\n", "return-path : a\r\n b\r\nx\r\n", "Return-Path\r\nReturn-Path: y\r\n",
+		"Authentication-Results: mx.a.test; x\r\nA: b\r\n", "Authentication-Results:\r\n (c(d\\)))\r\n \"MX.a\\.test\"1\r\n",
+		"Authentication-Results: \r\nReceived: x\r\n", "Authentication-Results: mx.a.test.;\r\n", "Authentication-Results: ;mx.a.test\r\n",
+		"Delivered-To: ann@a.test\r\n\t\r\nDelivered-To:\r\n ann@a.test\r\n\r\nDelivered-To: x\r\n", " y\r\nReturn-Path: <x>\r\n",
+		"Return-Path: x\r\n\r\nReturn-Path: y\r\n", "Return-Path: x\r\nno field\r\nReturn-Path: y\r\n", "", "\r\n", "a\nb:c\rd",
+	} {
+		f.Add(s, uint8(0))
+		f.Add(s, uint8(5))
+	}
+	f.Fuzz(func(t *testing.T, s string, piece uint8) {
+		canon, _ := plain(s)
+		want := modelHeader(canon)
+		if want.long {
+			t.Skip("a field is longer than what is looked at")
+		}
+		got, h := readHeader(t, s, int(piece)+1)
+		if h.fault != want.fault {
+			t.Fatalf("%q: fault %d, want %d", s, h.fault, want.fault)
+		}
+		if want.fault == noKind && (got != want.text || !slices.Equal(h.places, want.places)) {
+			t.Errorf("%q in pieces of %d:\ngot  %q %q\nwant %q %q", s, piece+1, got, h.places, want.text, want.places)
+		}
+	})
+}
+
+type modeled struct {
+	text   string
+	places []string
+	fault  kind
+	long   bool
+}
+
+var (
+	modelName   = regexp.MustCompile(`^([^:\r]*?)[ \t]*:`)
+	modelQuoted = regexp.MustCompile(`^"((?s:[^"\\]|\\.)*)"`)
+	modelEscape = regexp.MustCompile(`(?s)\\(.)`)
+)
+
+// modelHeader is what becomes of a canonical message.
+func modelHeader(s string) (m modeled) {
+	fields := 0
+	octets, hops := 0, 0
+	for s != "" {
+		if s[0] == '\r' || (m.text == "" && !beginsWithField(s)) {
+			break
+		}
+		field := modelField(s)
+		s = s[len(field):]
+		fields++
+		octets += len(field)
+		m.long = m.long || len(field) > maxFieldHead
+		name, value, _ := strings.Cut(field, ":")
+		if !modelName.MatchString(field) {
+			name = ""
+		}
+		switch strings.ToLower(strings.TrimRight(name, " \t")) {
+		case "return-path":
+			continue
+		case "authentication-results":
+			if id, ok := modelAuthor(value); !ok || strings.EqualFold(strings.TrimSuffix(id, "."), "mx.a.test") {
+				continue
+			}
+		case "received":
+			hops++
+		case "delivered-to":
+			if place := strings.TrimSpace(value); len(m.places) < maxPlaces && !slices.Contains(m.places, place) {
+				m.places = append(m.places, place)
+			}
+		}
+		m.text += field
+	}
+	if hops > maxReceived {
+		m.fault = looping
+	}
+	if octets > maxHeaderBytes || fields > maxFields {
+		m.fault = bigHeader
+	}
+	if m.text += s; m.text == "" {
+		m.text = "\r\n"
+	}
+	return m
+}
+
+// modelField returns the first field of s: a line, and those after it that begin with a blank.
+func modelField(s string) string {
+	end := 0
+	for {
+		end += strings.Index(s[end:], "\n") + 1
+		if end == len(s) || (s[end] != ' ' && s[end] != '\t') {
+			return s[:end]
+		}
+	}
+}
+
+// beginsWithField is RFC 5322 section 2.2, with the blanks that section 4.5.8 allows. What we leave out counts as one.
+func beginsWithField(s string) bool {
+	line, _, _ := strings.Cut(s, "\r")
+	name, _, ok := strings.Cut(line, ":")
+	name = strings.TrimRight(name, " \t")
+	return ok && name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// modelAuthor returns the authserv-id of a field's value.
+func modelAuthor(s string) (string, bool) {
+	for {
+		s = strings.TrimLeft(s, " \t\r\n")
+		if s == "" || s[0] != '(' {
+			break
+		}
+		depth, i := 0, 0
+		for ; i < len(s); i++ {
+			switch s[i] {
+			case '\\':
+				i++
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+			if depth == 0 {
+				break
+			}
+		}
+		if i >= len(s) {
+			return "", false
+		}
+		s = s[i+1:]
+	}
+	if s == "" {
+		return "", false
+	}
+	if s[0] == '"' {
+		m := modelQuoted.FindStringSubmatch(s)
+		if m == nil {
+			return "", false
+		}
+		return modelEscape.ReplaceAllString(m[1], "$1"), true
+	}
+	end := strings.IndexAny(s, " \t\r\n;(")
+	return s[:end], true // a field ends in a newline
+}
+
+// TestHeaderBounds is the last that is taken, and the first that is not.
+func TestHeaderBounds(t *testing.T) {
+	fields := func(n int, field string) string { return strings.Repeat(field, n) + "\r\nbody\r\n" }
+	filled := func(n int) string {
+		return "A: " + strings.Repeat("x\r\n ", (n-6)/4) + strings.Repeat("y", (n-6)%4+1) + "\r\n\r\nbody\r\n"
+	}
+	for name, tt := range map[string]struct {
+		text string
+		want kind
+	}{
+		"received":         {fields(maxReceived, "RECEIVED : x\r\n"), noKind},
+		"too much of them": {fields(maxReceived+1, "Received: x\r\n"), looping},
+		"in the body":      {"A: b\r\n\r\n" + fields(maxReceived+1, "Received: x\r\n"), noKind},
+		"fields":           {fields(maxFields, "A: b\r\n c\r\n"), noKind},
+		"too many fields":  {fields(maxFields+1, "A: b\r\n"), bigHeader},
+		"octets":           {filled(maxHeaderBytes), noKind},
+		"too many octets":  {filled(maxHeaderBytes + 1), bigHeader},
+		"a body":           {"A: b\r\n\r\n" + strings.Repeat("x", 2*maxHeaderBytes), noKind},
+	} {
+		for _, piece := range []int{1, 7, 32 << 10} {
+			t.Run(fmt.Sprint(name, piece), func(t *testing.T) {
+				if _, h := readHeader(t, tt.text, piece); h.fault != tt.want {
+					t.Errorf("fault %d, want %d, after %d octets", h.fault, tt.want, h.octets)
+				}
+			})
+		}
+	}
+}
+
+// TestHiddenAuthor can't hide whose Authentication-Results they are behind more than what is looked at.
+func TestHiddenAuthor(t *testing.T) {
+	for _, field := range []string{
+		"Authentication-Results: (" + strings.Repeat("x", maxFieldHead) + ") mx.a.test; spf=pass\r\n",
+		"Authentication-Results:" + strings.Repeat(" ", maxFieldHead) + "mx.a.test; spf=pass\r\n",
+		"Authentication-Results" + strings.Repeat(" ", 2*maxFieldHead) + ": mx.a.test; spf=pass\r\n",
+		"Return-Path" + strings.Repeat("\t", 2*maxFieldHead) + ": mx.a.test\r\n",
+	} {
+		for _, piece := range []int{1, 100, 5000} {
+			if got, _ := readHeader(t, field+"A: b\r\n\r\n", piece); got != "A: b\r\n\r\n" {
+				t.Errorf("%.60q became %.60q", field, got)
+			}
+		}
+	}
+}
+
+// TestHeaderIsLinear takes the largest header that there can be in little time, in the pieces and forms that cost most.
+func TestHeaderIsLinear(t *testing.T) {
+	for name, text := range map[string]string{
+		"comments": strings.Repeat("Authentication-Results: ("+strings.Repeat("(\r\n ", 60)+"\r\n", maxFields),
+		"places":   strings.Repeat("Delivered-To: "+strings.Repeat("x\r\n ", 60)+"\r\n", maxFields),
+		"one line": "Delivered-To: " + strings.Repeat("a@", maxHeaderBytes/2-20),
+		"no name":  strings.Repeat("x", maxHeaderBytes-2),
+	} {
+		before := time.Now()
+		readHeader(t, text, 1)
+		if took := time.Since(before); took > 2*time.Second { // it takes some 10 ms
+			t.Errorf("%s: %d octets took %v", name, len(text), took)
+		}
+	}
+}
+
+// TestHeaderReplies are the words for each, over DATA, BDAT and LMTP; and the connection goes on.
+func TestHeaderReplies(t *testing.T) {
+	for _, lmtp := range []bool{false, true} {
+		for text, want := range map[string]string{
+			strings.Repeat("Received: x\r\n", maxReceived+1): "554 5.4.6 ",
+			strings.Repeat("A: x\r\n", maxFields+1):          "552 5.3.4 ",
+		} {
+			b := newBench(t, Policy{}, Listener{Name: "test", LMTP: lmtp})
+			c := b.dial()
+			c.want("220 ")
+			c.do(map[bool]string{false: "EHLO x", true: "LHLO x"}[lmtp], "250 ")
+			c.envelope()
+			c.send(fmt.Sprintf("BDAT %d LAST\r\n%s", len(text), text))
+			c.want(want)
+			c.envelope()
+			c.do("DATA", "354 ")
+			c.send(text + ".\r\n")
+			c.want(want)
+			c.do("QUIT", "221 ")
+			b.ended(endQuit)
+			if !b.watch.hasPrefix("message rejected header ") || len(b.store.all()) != 0 {
+				t.Error(b.watch.seen)
+			}
+		}
+	}
+}
