@@ -74,36 +74,60 @@ func FuzzTap(f *testing.F) {
 	})
 }
 
-// FuzzSession plays anything to a whole server over a pipe. It must not panic or hang, every message in the store must
-// be canonical, and go-smtp and the tap must agree on where each message ends: a DATA that they see differently is aborted.
+// sessionStates are what was said before, for FuzzSession.
+func sessionStates() []string {
+	const mail, rcpt = "MAIL FROM:<e@b.test>\r\n", "RCPT TO:<ann@a.test>\r\n"
+	return []string{
+		"", "HELO c\r\n", "EHLO c\r\n", "EHLO c\r\n" + mail, "EHLO c\r\n" + mail + rcpt, "EHLO c\r\n" + mail + rcpt + "DATA\r\n",
+		"EHLO c\r\n" + mail + rcpt + "BDAT 6\r\na: b\r\n", "EHLO c\r\n" + mail + rcpt + "BDAT 9 LAST\r\n", "EHLO c\r\nSTARTTLS\r\n",
+		"EHLO c\r\n" + mail + rcpt + "DATA\r\na: b\r\n.\r\n", "EHLO c\r\n" + mail + rcpt + rcpt + "RCPT TO:<bob@a.test>\r\n",
+	}
+}
+
+// FuzzSession plays anything, in each state, to a whole server over a pipe: guard, tap, go-smtp and session. It must not
+// panic or hang, every message in the store must be canonical, and go-smtp and the tap must agree on where each message ends:
+// a DATA that they see differently is aborted.
 func FuzzSession(f *testing.F) {
-	hello := "EHLO c\r\nMAIL FROM:<e@b.test>\r\nRCPT TO:<ann@a.test>\r\n"
-	f.Add([]byte(hello + "DATA\r\na: b\r\n.\r\nQUIT\r\n"))
-	f.Add([]byte(hello + "BDAT 6\r\na: b\r\nBDAT 0 LAST\r\n" + secondMail))
-	f.Add([]byte(hello + "BDAT 6\r\na: b\r\nRSET\r\n" + secondMail))
-	f.Add([]byte(hello + "BDAT 6 LASS\r\n" + secondMail))
-	f.Add([]byte(hello + "DATA\r\na\n.\n" + secondMail))
-	f.Add([]byte("HELO x\r\nSTARTTLS\r\n" + hello))
-	f.Add([]byte("AUTH PLAIN AAAA\r\nVRFY x\r\nfoo\r\nbar\r\nbaz\r\nqux\r\n"))
-	f.Add([]byte("\u0131\u0131\r\n\u017ftarttls\r\nma\u0131l\r\n"))
-	f.Add([]byte(hello + "BDAT 4294967295\r\nxx"))
+	for state := range sessionStates() {
+		for _, s := range []string{
+			"DATA\r\na: b\r\n.\r\nQUIT\r\n", "BDAT 6\r\na: b\r\nBDAT 0 LAST\r\n" + secondMail, "BDAT 6\r\na: b\r\nRSET\r\n" + secondMail,
+			"BDAT 6 LASS\r\n" + secondMail, "DATA\r\na\n.\n" + secondMail, "STARTTLS\r\nEHLO x\r\n", "EHLO x\r\nHELO y\r\n" + secondMail,
+			"AUTH PLAIN AAAA\r\nVRFY x\r\nfoo\r\nbar\r\nbaz\r\nqux\r\n", "\u0131\u0131\r\n\u017ftarttls\r\nma\u0131l\r\n",
+			"BDAT 4294967295\r\nxx", "x\r\n.\r\n" + secondMail, "Received: x\r\nDelivered-To: ann@a.test\r\n\r\n.\r\nQUIT\r\n", "GET / HTTP/1.1\r\n",
+			"\x16\x03\x01",
+		} {
+			f.Add([]byte(s), uint8(state), false)
+			f.Add([]byte(s), uint8(state), true)
+		}
+	}
 	serverTLS, _ := testTLS(f)
-	f.Fuzz(func(t *testing.T, in []byte) {
+	f.Fuzz(func(t *testing.T, in []byte, state uint8, lmtp bool) {
+		before := sessionStates()[int(state)%len(sessionStates())]
+		if lmtp {
+			before = strings.Replace(before, "EHLO", "LHLO", 1)
+		}
 		r, w := &recorder{}, newWatcher()
 		s := New(Config{Hostname: "mx.a.test", Store: r, TLS: serverTLS, Log: zerolog.Nop(), Observer: w}, Policy{
-			MaxMessageBytes: 4096, IdleTimeout: time.Second, LostEndTimeout: time.Millisecond,
+			MaxMessageBytes: 4096, IdleTimeout: time.Second, LostEndTimeout: time.Millisecond, Tarpit: time.Millisecond,
+			GreetingDelay: time.Microsecond,
 		})
 		mine, theirs := net.Pipe()
+		greeted := make(chan struct{})
 		go func() {
-			mine.Write(in)
+			<-greeted
+			mine.Write(append([]byte(before), in...))
 			// A pipe has no half-close: an idle server is what a quiet client sees.
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
 			s.Shutdown(ctx)
 			mine.Close()
 		}()
-		go io.Copy(io.Discard, mine)
-		s.Handle(theirs, Listener{Name: "fuzz"})
+		go func() {
+			mine.Read(make([]byte, 1))
+			close(greeted)
+			io.Copy(io.Discard, mine)
+		}()
+		s.Handle(theirs, Listener{Name: "fuzz", LMTP: lmtp})
 		if reason := <-w.ends; reason == endPanic {
 			t.Fatal("panic")
 		}

@@ -57,7 +57,8 @@ type Policy struct {
 	MaxErrors int
 	// MaxUnknown is the number of forward-paths refused with 550 after which a session ends; 20.
 	MaxUnknown int
-	// MaxCommands is how many commands a session may send without a message that is taken; 1000.
+	// MaxCommands is how many commands a session may send without a message that is taken; 1000, and never less than
+	// MaxRecipients and ten.
 	MaxCommands int
 	// MaxWasted is how many octets a session may send without a message that is taken; 256 MiB. The largest message
 	// always fits.
@@ -90,7 +91,7 @@ func newRules(p Policy) *rules {
 	p.GreetingDelay = orDefault(p.GreetingDelay, 20*time.Millisecond)
 	p.MaxErrors = orDefault(p.MaxErrors, 20)
 	p.MaxUnknown = orDefault(p.MaxUnknown, 20)
-	p.MaxCommands = orDefault(p.MaxCommands, 1000)
+	p.MaxCommands = max(orDefault(p.MaxCommands, 1000), p.MaxRecipients+10)
 	p.MaxWasted = orDefault(p.MaxWasted, 256<<20)
 	p.Tarpit = orDefault(p.Tarpit, 2*time.Second)
 	p.LingerTimeout = orDefault(p.LingerTimeout, 2*time.Second)

@@ -49,6 +49,7 @@ const (
 	notSMTP
 	shuttingDown
 	tooBusy
+	lastKind = tooBusy
 )
 
 // words is the table of our replies: the code (RFC 5321 section 4.2), the enhanced code (RFC 3463) and the text. None of

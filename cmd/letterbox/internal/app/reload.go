@@ -21,6 +21,15 @@ func smtpPolicy(c *config.Config) smtpd.Policy {
 		DataTimeout:     c.SMTP.DataTimeout,
 		MaxAge:          c.SMTP.MaxAge,
 		LeastRate:       int64(c.SMTP.LeastRate),
+
+		VerifySenderDomain: c.SMTP.VerifySenderDomain == "on",
+		ReverseDNS:         c.SMTP.ReverseDNS == "on",
+		GreetingDelay:      c.SMTP.GreetingDelay,
+		MaxErrors:          c.SMTP.MaxErrors,
+		MaxUnknown:         c.SMTP.MaxUnknown,
+		MaxCommands:        c.SMTP.MaxCommands,
+		MaxWasted:          c.SMTP.MaxWasted,
+		Tarpit:             c.SMTP.Tarpit,
 	}
 }
 

@@ -49,6 +49,15 @@ type SMTP struct {
 	DataTimeout     time.Duration
 	MaxAge          time.Duration
 	LeastRate       int // octets per second
+
+	VerifySenderDomain string // off or on
+	ReverseDNS         string // off or on
+	GreetingDelay      time.Duration
+	MaxErrors          int
+	MaxUnknown         int
+	MaxCommands        int
+	MaxWasted          int64 // octets
+	Tarpit             time.Duration
 }
 
 // POP3 is the section of the daemon that hands mail out.

@@ -67,7 +67,7 @@ func one(s string) []string { return []string{s} }
 // Keys returns the table in the order of the reference.
 func Keys() []Key {
 	var keys []Key
-	for _, section := range [][]Key{generalKeys(), smtpKeys(), pop3Keys(), tlsKeys(), boundKeys(), outerKeys()} {
+	for _, section := range [][]Key{generalKeys(), smtpKeys(), senderKeys(), pop3Keys(), tlsKeys(), boundKeys(), outerKeys()} {
 		keys = append(keys, section...)
 	}
 	return keys
@@ -136,6 +136,47 @@ func smtpKeys() []Key {
 		Name: "smtp.least_rate", Default: one("100"), Reload: true,
 		Text:  "Octets per second that a sender must keep up within a message, on average, after its first minute.",
 		place: func(c *Config) value { return numberValue{&c.SMTP.LeastRate, 1, 1 << 30} },
+	}}
+}
+
+// senderKeys are about clients that may be anybody.
+func senderKeys() []Key {
+	return []Key{{
+		Name: "smtp.verify_sender_domain", Default: one(off), Reload: true,
+		Text: "Refuse senders whose domain does not exist or says that it takes no mail, by asking the DNS; while the DNS does " +
+			"not answer, their mail is put off.",
+		place: func(c *Config) value { return choiceValue{&c.SMTP.VerifySenderDomain, []string{off, "on"}} },
+	}, {
+		Name: "smtp.reverse_dns", Default: one(off), Reload: true,
+		Text: "Look up the name of a client's address for the `Received` field. It stands there only if the name has that " +
+			"address too.",
+		place: func(c *Config) value { return choiceValue{&c.SMTP.ReverseDNS, []string{off, "on"}} },
+	}, {
+		Name: "smtp.greeting_delay", Default: one("20ms"), Reload: true,
+		Text: "How long a client must be silent before it is greeted. One that speaks first is cut off: it speaks another " +
+			"protocol, or does not care what it is told. Not for LMTP and `tls`.",
+		place: func(c *Config) value { return durationValue{&c.SMTP.GreetingDelay, time.Millisecond, time.Minute} },
+	}, {
+		Name: "smtp.max_errors", Default: one("20"), Reload: true,
+		Text:  "Commands answered with 5xx after which a session ends with 421; from half of it on replies are slow. Not for LMTP.",
+		place: func(c *Config) value { return numberValue{&c.SMTP.MaxErrors, 1, math.MaxInt32} },
+	}, {
+		Name: "smtp.max_unknown_recipients", Default: one("20"), Reload: true,
+		Text:  "Recipients refused with 550 after which a session ends with 421; from half of it on replies are slow. Not for LMTP.",
+		place: func(c *Config) value { return numberValue{&c.SMTP.MaxUnknown, 1, math.MaxInt32} },
+	}, {
+		Name: "smtp.max_commands", Default: one("1000"), Reload: true,
+		Text:  "Commands after which a session ends with 421 if no message was taken meanwhile; never less than `max_recipients` and ten. Not for LMTP.",
+		place: func(c *Config) value { return numberValue{&c.SMTP.MaxCommands, 10, math.MaxInt32} },
+	}, {
+		Name: "smtp.max_wasted_bytes", Default: one("256MiB"), Reload: true,
+		Text: "Bytes after which a session ends with 421 if no message was taken meanwhile. Never less than twice " +
+			"`max_message_bytes`. Not for LMTP.",
+		place: func(c *Config) value { return sizeValue{&c.SMTP.MaxWasted, 1 << 20, 1 << 40} },
+	}, {
+		Name: "smtp.tarpit", Default: one("2s"), Reload: true,
+		Text:  "How long a slow reply takes.",
+		place: func(c *Config) value { return durationValue{&c.SMTP.Tarpit, time.Millisecond, time.Minute} },
 	}}
 }
 

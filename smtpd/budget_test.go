@@ -1,0 +1,115 @@
+package smtpd
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// TestTarpit holds up a session that does much wrong, alone, and not for long once the server stops.
+func TestTarpit(t *testing.T) {
+	for name, hello := range bothWays() {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Policy{MaxErrors: 4, Tarpit: time.Hour}, Listener{Name: "test"})
+			c, other := hello(b), hello(b)
+			c.do("HELP", "502 ")
+			c.do("HELP", "502 ")
+			c.send("NOOP\r\n")
+			c.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			if n, err := c.conn.Read(make([]byte, 1)); n > 0 || err == nil {
+				t.Error("the reply does not wait")
+			}
+			c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+			other.do("NOOP", "250 ")
+			if name == "tls" { // a TLS connection of a client is done after a timeout
+				c = &client{t: t, conn: other.conn, r: other.r}
+			}
+			if err := b.server.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if name == "clear" {
+				c.want("250 ")
+			}
+			c.want("421 4.3.2 ")
+			c.want("(closed)")
+		})
+	}
+}
+
+// TestTarpitSparesMessages: what became of a message is said at once, or its sender might send it again.
+func TestTarpitSparesMessages(t *testing.T) {
+	b := newBench(t, Policy{MaxErrors: 4, Tarpit: 300 * time.Millisecond}, Listener{Name: "test"})
+	c := b.hello()
+	c.envelope()
+	c.do("HELP", "502 ")
+	c.do("HELP", "502 ")
+	before := time.Now()
+	c.send("BDAT 6 LAST\r\na: b\r\n")
+	c.want("250 2.0.0 queued as ")
+	if took := time.Since(before); took > 250*time.Millisecond {
+		t.Errorf("the reply took %v", took)
+	}
+	before = time.Now()
+	c.do("NOOP", "250 ")
+	if took := time.Since(before); took < 300*time.Millisecond {
+		t.Errorf("the next reply took %v", took)
+	}
+}
+
+// TestBudgetsOfLMTP are none: the client is the operator's own, and keeps its connection.
+func TestBudgetsOfLMTP(t *testing.T) {
+	b := newBench(t, Policy{MaxErrors: 1, MaxUnknown: 1, MaxCommands: 1, Tarpit: time.Hour}, Listener{Name: "test", LMTP: true})
+	c := b.dial()
+	c.want("220 ")
+	c.do("LHLO x", "250 ")
+	c.do("MAIL FROM:<eve@b.test>", "250 ")
+	for range 3 {
+		c.do("RCPT TO:<nobody@a.test>", "550 ")
+		c.do("HELP", "502 ")
+	}
+}
+
+// TestClientThatStopsReading under TLS and in clear: replies pile up until the connection takes none.
+func TestClientThatStopsReading(t *testing.T) {
+	for name, hello := range bothWays() {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Policy{WriteTimeout: 50 * time.Millisecond, MaxCommands: 1 << 30, MaxWasted: 1 << 40}, Listener{Name: "test"})
+			c := hello(b)
+			go func() {
+				for {
+					if _, err := io.WriteString(c.conn, "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"); err != nil {
+						return
+					}
+				}
+			}()
+			b.ended(endSlow)
+		})
+	}
+}
+
+// TestStopBeforeGreeting does not wait for the client's silence to be over.
+func TestStopBeforeGreeting(t *testing.T) {
+	b := newBench(t, Policy{GreetingDelay: time.Hour}, Listener{Name: "test"})
+	c := b.dial()
+	<-b.watch.starts
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := b.server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	c.want("220 ")
+	c.want("421 4.3.2 ")
+	c.want("(closed)")
+	b.ended(endShutdown)
+}
+
+// TestGoneBeforeGreeting is a scanner that connects and hangs up.
+func TestGoneBeforeGreeting(t *testing.T) {
+	b := newBench(t, Policy{GreetingDelay: time.Hour}, Listener{Name: "test"})
+	c := b.dial()
+	c.conn.(*net.TCPConn).CloseWrite()
+	b.ended(endEOF)
+	c.want("(closed)")
+}
