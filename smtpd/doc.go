@@ -7,7 +7,9 @@
 //   - the guard, a net.Conn below TLS, owns deadlines, caps, sticky errors and closing;
 //   - the tap, the server's Debug writer, follows the plain text in both directions, also inside STARTTLS. It knows which
 //     octets are commands, how many a BDAT announced, and when go-smtp is about to take a body for commands;
-//   - the session answers go-smtp's callbacks, and a transfer carries one message into the store.
+//   - the budget, a part of the guard, counts what a session costs without bringing mail, slows it down and ends it;
+//   - the session answers go-smtp's callbacks, and a transfer carries one message into the store, through a body that makes
+//     its lines canonical and reads its header meanwhile.
 //
 // A 250 after the message means that [store.Draft.Commit] returned nil: the message is durable for every recipient. Each 4xx
 // and 5xx that this package makes carries the session's id, which also stands in the log.

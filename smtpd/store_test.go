@@ -94,7 +94,7 @@ func sendOne(c *client, n int) string {
 	return body
 }
 
-func realStore(t *testing.T) *boltstore.Store {
+func realStore(t testing.TB) *boltstore.Store {
 	t.Helper()
 	st, err := boltstore.Open(t.TempDir(), boltstore.Options{Create: true, Log: zerolog.Nop()})
 	if err != nil {
