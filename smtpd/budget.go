@@ -60,6 +60,7 @@ func (g *guard) pause(late bool) {
 	if !late {
 		return
 	}
+	g.flush()
 	t := time.NewTimer(g.rules.Tarpit)
 	defer t.Stop()
 	select {

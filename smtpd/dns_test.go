@@ -76,9 +76,9 @@ func testZone() *zone {
 	}
 }
 
-func (b *bench) resolveWith(z Resolver) {
-	b.server.config.Resolver = z
-	b.server.senders = newSenderDomains(z)
+func dnsBench(t *testing.T, p Policy, z *zone) *bench {
+	t.Helper()
+	return newBenchWith(t, p, Listener{Name: "test"}, func(c *Config) { c.Resolver = z })
 }
 
 // TestVerifySenderDomain is RFC 5321 section 5.1 and RFC 7505, from the other side: could mail be sent back?
@@ -95,17 +95,14 @@ func TestVerifySenderDomain(t *testing.T) {
 		"eve@broken.test":  "451 4.4.3 ",
 	} {
 		t.Run(from, func(t *testing.T) {
-			b := newBench(t, Policy{VerifySenderDomain: true}, Listener{Name: "test"})
-			b.resolveWith(testZone())
+			b := dnsBench(t, Policy{VerifySenderDomain: true}, testZone())
 			b.hello().do("MAIL FROM:<"+from+">", want)
 		})
 	}
-	b := newBench(t, Policy{VerifySenderDomain: true}, Listener{Name: "test"})
-	b.resolveWith(testZone())
+	b := dnsBench(t, Policy{VerifySenderDomain: true}, testZone())
 	b.hello().do("MAIL FROM:<eve@b\u00fccher.test> SMTPUTF8", "250 ")
-	off := newBench(t, Policy{}, Listener{Name: "test"})
 	z := testZone()
-	off.resolveWith(z)
+	off := dnsBench(t, Policy{}, z)
 	off.hello().do("MAIL FROM:<eve@nowhere.test>", "250 ")
 	if n := z.asked.Load(); n != 0 {
 		t.Errorf("%d questions though the policy has none", n)
@@ -143,10 +140,9 @@ func TestSenderDomainsAreRemembered(t *testing.T) {
 
 // TestSilentDNS holds up one session for a bounded time, and no other; and a stop does not wait for it.
 func TestSilentDNS(t *testing.T) {
-	b := newBench(t, Policy{VerifySenderDomain: true}, Listener{Name: "test"})
 	z := testZone()
 	z.silent = true
-	b.resolveWith(z)
+	b := dnsBench(t, Policy{VerifySenderDomain: true}, z)
 	c, other := b.hello(), b.hello()
 	c.send("MAIL FROM:<eve@b.test>\r\n")
 	other.do("NOOP", "250 ")
@@ -178,10 +174,9 @@ func TestReverseDNS(t *testing.T) {
 		"broken forward": {[]string{"broken.test."}, "Received: from client.test ([127.0.0.1])\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, Policy{ReverseDNS: true}, Listener{Name: "test"})
 			z := testZone()
 			z.reverse["127.0.0.1"] = tt.names
-			b.resolveWith(z)
+			b := dnsBench(t, Policy{ReverseDNS: true}, z)
 			c := b.hello()
 			for range 2 {
 				c.envelope()
@@ -202,10 +197,9 @@ func TestReverseDNS(t *testing.T) {
 // TestResolverPanics is one more callback: its session ends, and others go on.
 func TestResolverPanics(t *testing.T) {
 	for _, p := range []Policy{{VerifySenderDomain: true}, {ReverseDNS: true}} {
-		b := newBench(t, p, Listener{Name: "test"})
 		z := testZone()
 		z.panics = true
-		b.resolveWith(z)
+		b := dnsBench(t, p, z)
 		c, other := b.hello(), b.hello()
 		c.do("MAIL FROM:<eve@b.test>", "421 4.3.0 ")
 		c.want("(closed)")

@@ -27,6 +27,9 @@ type guard struct {
 	counted  func(verb string, code int) // one reply to a command
 	rescue   func()                      // deferred: makes a panic the end of this session
 
+	sending sync.Mutex // over LMTP go-smtp writes replies while it reads; taken before mu
+	unsent  []byte     // replies that wait, at most heldReplies
+
 	mu       sync.Mutex
 	tap      tap
 	budget   budget
@@ -53,6 +56,7 @@ func newGuard(raw net.Conn, sid string, r *rules) *guard {
 // Read returns what the client sent, or the error that ends the session.
 func (g *guard) Read(p []byte) (int, error) {
 	for len(p) > 0 {
+		g.flush()
 		if g.beforeRead() {
 			return 0, g.readError()
 		}
@@ -105,52 +109,6 @@ func (g *guard) afterRead(n int, err error) {
 	case err != nil && !errors.Is(err, os.ErrDeadlineExceeded):
 		g.fail(ending{reason: endError, reply: connectionLost, silent: true})
 	}
-}
-
-// Write sends all of p. A client that takes nothing for long ends the session, one that takes a little does not.
-func (g *guard) Write(p []byte) (int, error) {
-	if err := g.mayWrite(p); err != nil {
-		return 0, err
-	}
-	done := 0
-	for {
-		g.raw.SetWriteDeadline(time.Now().Add(g.rules.WriteTimeout))
-		n, err := g.raw.Write(p[done:])
-		done += n
-		if err == nil || (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
-			return done, g.afterWrite(done, err)
-		}
-	}
-}
-
-func (g *guard) mayWrite(p []byte) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.closed || g.muted {
-		return overError{reason: endError}
-	}
-	// After a failed handshake go-smtp goes on in clear. The types of TLS records are 20 to 23 (RFC 8446 section 5.1), and
-	// TLS writes whole records.
-	if g.sealed && len(p) > 0 && (p[0] < 20 || p[0] > 23) {
-		g.fail(ending{reason: endHandshake, silent: true})
-		return overError{reason: endHandshake}
-	}
-	return nil
-}
-
-func (g *guard) afterWrite(n int, err error) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.out += int64(n)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		g.fail(ending{reason: endSlow, reply: tooSlow, silent: true})
-	default:
-		g.fail(ending{reason: endError, reply: connectionLost, silent: true})
-	}
-	return err
 }
 
 // SetReadDeadline is go-smtp about to read a command line. It fails when none may be read any more.
@@ -212,6 +170,7 @@ func (g *guard) RemoteAddr() net.Addr { return g.raw.RemoteAddr() }
 
 // Close ends the session and lets the client read to the end; linger closes the connection.
 func (g *guard) Close() error {
+	g.flush()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -273,6 +232,7 @@ func (g *guard) isOver() bool {
 	g.mu.Unlock()
 	if say {
 		g.farewell(e.reply)
+		g.flush()
 		g.mu.Lock()
 		g.muted = true
 		g.mu.Unlock()

@@ -215,6 +215,12 @@ func (l *lockedBuffer) String() string {
 
 func newBench(t *testing.T, p Policy, l Listener) *bench {
 	t.Helper()
+	return newBenchWith(t, p, l, func(*Config) {})
+}
+
+// newBenchWith lets change choose the rest of the configuration.
+func newBenchWith(t *testing.T, p Policy, l Listener, change func(*Config)) *bench {
+	t.Helper()
 	serverTLS, clientTLS := testTLS(t)
 	b := &bench{t: t, store: &recorder{}, watch: newWatcher(), log: &lockedBuffer{}, tls: clientTLS}
 	if p.LingerTimeout == 0 {
@@ -223,9 +229,9 @@ func newBench(t *testing.T, p Policy, l Listener) *bench {
 	if p.GreetingDelay == 0 {
 		p.GreetingDelay = time.Millisecond
 	}
-	b.server = New(Config{
-		Hostname: "mx.a.test", Store: b.store, TLS: serverTLS, Log: zerolog.New(b.log), Observer: b.watch,
-	}, p)
+	config := Config{Hostname: "mx.a.test", Store: b.store, TLS: serverTLS, Log: zerolog.New(b.log), Observer: b.watch}
+	change(&config)
+	b.server = New(config, p)
 	b.serve(l)
 	return b
 }

@@ -137,15 +137,16 @@ func TestLibraryReplies(t *testing.T) {
 }
 
 func provoke(t *testing.T, r libraryReply) {
-	b := newBench(t, Policy{}, Listener{Name: "test", LMTP: r.how == "lmtp"})
+	b := newBenchWith(t, Policy{}, Listener{Name: "test", LMTP: r.how == "lmtp"}, func(c *Config) {
+		if r.how == "plain" {
+			c.TLS = nil
+		}
+	})
 	var c *client
 	switch r.how {
-	case "plain":
-		b.server.tls = nil
-		c = b.hello()
 	case "tls":
 		c = b.helloTLS()
-	case "":
+	case "", "plain":
 		c = b.hello()
 	default:
 		c = b.dial()

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"bytes"
 	"crypto/tls"
 	"fmt"
 	"net/netip"
@@ -30,25 +29,25 @@ type trace struct {
 // field returns the Received field. Nothing of it is the client's choice but the words of its greeting and of its
 // forward-path, and neither can end a line or a comment.
 func (t trace) field() []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "Received: from %s", heloName(t.helo))
+	b := make([]byte, 0, 512)
+	b = append(append(b, "Received: from "...), heloName(t.helo)...)
 	switch {
 	case t.peer.IsValid() && t.reverse != "":
-		fmt.Fprintf(&b, " (%s %s)", t.reverse, addressLiteral(t.peer))
+		b = append(append(append(append(append(b, " ("...), t.reverse...), ' '), addressLiteral(t.peer)...), ')')
 	case t.peer.IsValid():
-		fmt.Fprintf(&b, " (%s)", addressLiteral(t.peer))
+		b = append(append(append(b, " ("...), addressLiteral(t.peer)...), ')')
 	}
-	fmt.Fprintf(&b, "\r\n\tby %s with %s", t.host, t.protocol())
+	b = append(append(append(append(b, "\r\n\tby "...), t.host...), " with "...), t.protocol()...)
 	if t.tls != nil {
 		version := strings.ReplaceAll(tls.VersionName(t.tls.Version), " ", "")
-		fmt.Fprintf(&b, "\r\n\t(%s %s)", version, tls.CipherSuiteName(t.tls.CipherSuite))
+		b = fmt.Appendf(b, "\r\n\t(%s %s)", version, tls.CipherSuiteName(t.tls.CipherSuite))
 	}
-	fmt.Fprintf(&b, "\r\n\tid %s", t.id)
+	b = append(append(b, "\r\n\tid "...), t.id.String()...)
 	if t.to != "" {
-		fmt.Fprintf(&b, "\r\n\tfor <%s>", printablePath(t.to))
+		b = append(append(append(b, "\r\n\tfor <"...), printablePath(t.to)...), '>')
 	}
-	fmt.Fprintf(&b, ";\r\n\t%s\r\n", t.at.UTC().Format(time.RFC1123Z))
-	return b.Bytes()
+	b = append(b, ";\r\n\t"...)
+	return append(t.at.UTC().AppendFormat(b, time.RFC1123Z), "\r\n"...)
 }
 
 // protocol is the keyword after "with" (RFC 3848, and RFC 6531 section 4.3). There is none for HELO under TLS; the comment
