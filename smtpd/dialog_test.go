@@ -13,7 +13,7 @@ import (
 
 // TestDialogs plays testdata/dialogs. Each file is one clause, and is named after it. A line begins with
 //
-//	@   before anything else: lmtp, tls, or a setting of the policy (see configure)
+//	@   before anything else: lmtp, tls, tls-in-front, or a setting of the policy (see configure)
 //	C:  a line from the client
 //	R:  octets from the client, as a quoted Go string
 //	S:  the beginning of the last line of the next reply, or (closed)
@@ -77,6 +77,8 @@ func configure(t *testing.T, setting string, p *Policy, l *Listener) {
 		l.LMTP = true
 	case "tls":
 		l.TLS = true
+	case "tls-in-front":
+		l.TLSInFront = true
 	case "bare":
 		p.BareNewlines = value
 	case "domain":

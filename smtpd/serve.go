@@ -73,7 +73,9 @@ func (s *session) speak() {
 func (s *session) protocol() *smtp.Server {
 	srv := smtp.NewServer(s)
 	srv.Domain = s.server.config.Hostname
-	srv.TLSConfig = s.server.tls
+	if !s.listener.TLSInFront {
+		srv.TLSConfig = s.server.tls
+	}
 	srv.LMTP = s.listener.LMTP
 	srv.EnableSMTPUTF8 = true
 	srv.MaxLineLength = maxLine

@@ -34,6 +34,8 @@ type Listener struct {
 	Name string // a label, chosen by the operator
 	TLS  bool   // implicit TLS (RFC 8314 section 3)
 	LMTP bool   // RFC 2033
+	// TLSInFront means that a proxy speaks TLS to the client: STARTTLS is not offered.
+	TLSInFront bool
 }
 
 // Server receives mail on connections that others have accepted.

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"unicode/utf8"
 
@@ -45,6 +46,22 @@ func ParseAddress(s string) (Address, error) {
 		return Address{}, err
 	}
 	return Address{Local: strings.ToLower(local), Domain: domain}, nil
+}
+
+// ParseNetwork reads a network in CIDR notation, or one address as the network that holds nothing else. A network of IPv4
+// addresses within IPv6 becomes the IPv4 one.
+func ParseNetwork(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if addr, single := netip.ParseAddr(s); single == nil {
+		p, err = addr.WithZone("").Prefix(addr.BitLen())
+	}
+	if err != nil {
+		return netip.Prefix{}, errors.New("is no network: write 192.0.2.0/24, 2001:db8::/32 or one address")
+	}
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
 }
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f || (0x80 <= r && r < 0xa0) }

@@ -279,7 +279,7 @@ func (s *server) ended() <-chan struct{} {
 
 // logLine is what the tests read of one line of the log.
 type logLine struct {
-	Level, Message, Role, Listener, Addr string
+	Level, Message, Role, Listener, Addr, Remote, Reason string
 
 	Of  string // of the supervisor: the role whose process it is about
 	Pid int

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/rs/zerolog"
-
 	"example.org/letterbox/cmd/letterbox/internal/config"
 	"example.org/letterbox/cmd/letterbox/internal/listen"
 	"example.org/letterbox/pop3d"
@@ -111,8 +109,8 @@ func (s *process) makePOP3(context.Context) error {
 
 // serveAll serves every listener. Its counterpart stops accepting everywhere first and then drains both daemons at once.
 func (s *process) serveAll(context.Context) error {
-	bound := s.Config.Limits
-	s.limits = listen.NewLimits(bound.MaxConnections, bound.MaxConnectionsPerAddress, bound.Exempt)
+	s.limits = listen.NewLimits(bounds(s.Config))
+	s.proxy = listen.NewProxy(s.Config.Proxy.Trusted, s.Config.Proxy.Timeout)
 	for _, l := range s.listeners {
 		s.log.Info().Str("listener", l.name).Stringer("addr", l.Addr()).Msg("listening")
 		handler := s.handler(l)
@@ -120,8 +118,12 @@ func (s *process) serveAll(context.Context) error {
 			s.serveHTTP(l.Listener)
 			continue
 		}
+		var proxy *listen.Proxy
+		if l.address.Proxy {
+			proxy = s.proxy
+		}
 		s.tasks.Go(func() {
-			if err := listen.Serve(l.Listener, handler, s.limits); err != nil {
+			if err := listen.Serve(l.Listener, handler, s.limits, proxy); err != nil {
 				s.fail(fmt.Errorf("%s on %s: %w", l.name, l.Addr(), err))
 			}
 		})
@@ -170,12 +172,16 @@ func (s *process) shutdown(ctx context.Context) (errs []error) {
 
 // handler returns what serves the connections of l, nil for the metrics. Its series of the metrics begin at zero here.
 func (s *process) handler(l listener) listen.Handler {
-	watcher := acceptWatcher{s.log.With().Str("listener", l.name).Logger()}
+	watcher := watcher{s.log.With().Str("listener", l.name).Logger()}
 	switch l.name {
 	case "smtp", "smtps", "lmtp", "lmtps":
 		s.metrics.SMTP().Listen(l.name)
 		lmtp := strings.HasPrefix(l.name, "lmtp")
-		return smtpHandler{watcher, s.smtp, smtpd.Listener{Name: l.name, TLS: l.address.TLS, LMTP: lmtp}}
+		h := smtpHandler{watcher, s.smtp, smtpd.Listener{Name: l.name, TLS: l.address.TLS, TLSInFront: l.address.TLSInFront, LMTP: lmtp}}
+		if lmtp {
+			return h
+		}
+		return strangersHandler{h}
 	case "pop3", "pop3s":
 		s.metrics.POP3().Listen(l.name)
 		return pop3Handler{watcher, s.pop3, pop3d.Listener{Name: l.name, TLS: l.address.TLS, TLSInFront: l.address.TLSInFront}}
@@ -183,15 +189,8 @@ func (s *process) handler(l listener) listen.Handler {
 	return nil
 }
 
-// acceptWatcher logs that connections can't be accepted, for want of file descriptors most likely.
-type acceptWatcher struct{ log zerolog.Logger }
-
-func (w acceptWatcher) AcceptFailed(err error) {
-	w.log.Error().Err(err).Msg("connections can't be accepted; trying again")
-}
-
 type smtpHandler struct {
-	acceptWatcher
+	watcher
 	server   *smtpd.Server
 	listener smtpd.Listener
 }
@@ -200,7 +199,7 @@ func (h smtpHandler) Handle(c net.Conn) { h.server.Handle(c, h.listener) }
 func (h smtpHandler) Busy(c net.Conn)   { h.server.Busy(c, h.listener) }
 
 type pop3Handler struct {
-	acceptWatcher
+	watcher
 	server   *pop3d.Server
 	listener pop3d.Listener
 }

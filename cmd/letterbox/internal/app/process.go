@@ -93,6 +93,7 @@ type process struct {
 	pop3      *pop3d.Server
 	listeners []listener
 	limits    *listen.Limits
+	proxy     *listen.Proxy
 
 	domains atomic.Pointer[[]string] // smtp.domains as last loaded
 

@@ -80,7 +80,8 @@ func (s *process) reload() {
 	if s.store != nil {
 		s.store.SetLogins(loginPolicy(next))
 	}
-	s.limits.Set(next.Limits.MaxConnections, next.Limits.MaxConnectionsPerAddress, next.Limits.Exempt)
+	s.limits.Set(bounds(next))
+	s.proxy.Set(next.Proxy.Trusted, next.Proxy.Timeout)
 	s.domains.Store(&next.SMTP.Domains)
 	s.log.Info().Msg("reloaded")
 }

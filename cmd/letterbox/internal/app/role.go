@@ -44,6 +44,8 @@ func (r Role) Uses(k config.Key) bool {
 		return r.holds(POP3D)
 	case "store", "accounts":
 		return r.holds(Store)
+	case "proxy":
+		return r != Store
 	case "limits":
 		return r != Store || k.Name == "limits.exempt"
 	}

@@ -23,6 +23,7 @@ type Config struct {
 	SMTP     SMTP
 	POP3     POP3
 	TLS      TLS
+	Proxy    Proxy
 	Limits   Limits
 	Store    Store
 	Metrics  Metrics
@@ -85,16 +86,25 @@ type TLS struct {
 	Cert, Key string
 }
 
+// Proxy says which proxies are believed.
+type Proxy struct {
+	Trusted []netip.Prefix
+	Timeout time.Duration
+}
+
 // Limits bounds what strangers can make the process spend.
 type Limits struct {
 	PasswordHashMemory       int64
 	MaxConnections           int
 	MaxConnectionsPerAddress int // 0: no bound
-	Exempt                   []netip.Prefix
-	LoginFreeFailures        int
-	LoginMaxDelay            time.Duration // 0: no delay
-	LoginBanAfter            int           // 0: never
-	LoginBanTime             time.Duration
+	MaxRatePerAddress        int // a minute; 0: no bound
+	// Exempt is for an address that is the connection's own, ExemptProxied, which is part of it, for one that a PROXY
+	// header gave.
+	Exempt, ExemptProxied []netip.Prefix
+	LoginFreeFailures     int
+	LoginMaxDelay         time.Duration // 0: no delay
+	LoginBanAfter         int           // 0: never
+	LoginBanTime          time.Duration
 }
 
 // Store is the section of the store on disk.

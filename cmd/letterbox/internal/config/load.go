@@ -103,18 +103,24 @@ func (c *Config) check(wrong *mistakes) {
 		wrong.add("data is empty: name a folder")
 	}
 	c.checkListeners(wrong)
+	c.checkProxies(wrong)
+}
+
+// mailListeners returns the addresses of the daemons by the key that lists them, in the table's order.
+func (c *Config) mailListeners() []listeners {
+	return []listeners{{"smtp.listen", c.SMTP.Listen}, {"smtp.lmtp", c.SMTP.LMTP}, {"pop3.listen", c.POP3.Listen}}
+}
+
+type listeners struct {
+	key       string
+	addresses []listen.Address
 }
 
 // checkListeners finds addresses that can't be listened on, though each is well formed. Port 0 may stand any number of
 // times: the system chooses another one for each.
 func (c *Config) checkListeners(wrong *mistakes) {
 	first := map[string]string{}
-	for _, l := range []struct {
-		key       string
-		addresses []listen.Address
-	}{
-		{"smtp.listen", c.SMTP.Listen}, {"smtp.lmtp", c.SMTP.LMTP}, {"pop3.listen", c.POP3.Listen}, {"metrics.listen", c.Metrics.Listen},
-	} {
+	for _, l := range append(c.mailListeners(), listeners{"metrics.listen", c.Metrics.Listen}) {
 		for _, a := range l.addresses {
 			place := listen.Address{Network: a.Network, Text: a.Text}.String()
 			switch other, taken := first[place]; {
@@ -123,6 +129,22 @@ func (c *Config) checkListeners(wrong *mistakes) {
 				wrong.add("address %q stands in %s and again in %s: each can be listened on once", place, other, l.key)
 			default:
 				first[place] = l.key
+			}
+		}
+	}
+}
+
+// checkProxies finds addresses at which nobody could connect, or anybody could log in over a wire in clear.
+func (c *Config) checkProxies(wrong *mistakes) {
+	for _, l := range c.mailListeners() {
+		for _, a := range l.addresses {
+			if a.Proxy && a.Network != "unix" && len(c.Proxy.Trusted) == 0 {
+				wrong.add("address %q in %s has the word proxy, but [proxy] trusted names no proxy: list the networks from which yours "+
+					"connects, for instance trusted = [\"127.0.0.1\"]", a, l.key)
+			}
+			if a.TLSInFront && !a.Proxy && l.key == "pop3.listen" && !a.IsLoopback() {
+				c.Warnings = append(c.Warnings, "address \""+a.String()+"\" in pop3.listen takes passwords in clear from whoever reaches it: "+
+					"let it be reached by the proxy alone, or add the word proxy")
 			}
 		}
 	}

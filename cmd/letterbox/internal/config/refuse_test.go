@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,9 +12,9 @@ func TestAddressesThatCannotBeServed(t *testing.T) {
 		{"[metrics]\nlisten = \":1 tls\"", `":1 tls" has the word tls, but HTTP is served here in clear text: leave the word out`},
 		{"[metrics]\nlisten = \":1 proxy\"", `has the word proxy, but HTTP`},
 		{"[metrics]\nlisten = \":1 tls-in-front\"", `has the word tls-in-front, but HTTP`},
-		{"[smtp]\nlisten = \":1 proxy\"", `":1 proxy" has the word proxy, but PROXY headers are not supported yet: leave the word out`},
-		{"[smtp]\nlmtp = \"unix:/a tls proxy\"", `has the word proxy, but PROXY`},
-		{"[pop3]\nlisten = \":1 tls-in-front\"", `has the word tls-in-front, but PROXY`},
+		{"[smtp]\nlisten = \":1 proxy\"", `address ":1 proxy" in smtp.listen has the word proxy, but [proxy] trusted names no proxy: list the networks`},
+		{"[smtp]\nlmtp = \"fd:a tls proxy\"", `address "fd:a tls proxy" in smtp.lmtp has the word proxy, but [proxy] trusted`},
+		{"[pop3]\nlisten = \":1 proxy tls-in-front\"", `address ":1 proxy tls-in-front" in pop3.listen has the word proxy`},
 		{"[smtp]\nlisten = [\":1\", \":1\"]", `address ":1" stands in smtp.listen and again in smtp.listen`},
 		{"[pop3]\nlisten = [\":1\", \":1 tls\"]", `address ":1" stands in pop3.listen and again in pop3.listen`},
 		{"[smtp]\nlisten = \":1\"\n[metrics]\nlisten = \":1\"", `address ":1" stands in smtp.listen and again in metrics.listen`},
@@ -25,6 +26,43 @@ func TestAddressesThatCannotBeServed(t *testing.T) {
 		}
 	}
 	mustLoad(t, "[smtp]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0 tls\"]\n[pop3]\nlisten = \"127.0.0.1:0\"", nil)
+	mustLoad(t, "[smtp]\nlisten = \":1 proxy\"\nlmtp = \"unix:/a proxy\"\n[proxy]\ntrusted = \"192.0.2.1\"", nil)
+	mustLoad(t, "[smtp]\nlmtp = \"unix:/a proxy\"", nil) // its mode says who may connect
+}
+
+// TestExempt shows that the word local stands for addresses that no PROXY header gave, and what is listed for all.
+func TestExempt(t *testing.T) {
+	for _, test := range []struct {
+		file         string
+		own, proxied int
+		text         []string
+	}{
+		{"", 8, 0, []string{"local"}},
+		{"exempt = []", 0, 0, nil},
+		{"exempt = [\"192.0.2.1\", \"local\"]", 9, 1, []string{"local", "192.0.2.1/32"}},
+		{"exempt = [\"10.0.0.0/8\"]", 1, 1, []string{"10.0.0.0/8"}},
+	} {
+		c := mustLoad(t, "[limits]\n"+test.file+"\n", nil)
+		if len(c.Limits.Exempt) != test.own || len(c.Limits.ExemptProxied) != test.proxied {
+			t.Errorf("%q: %v and %v", test.file, c.Limits.Exempt, c.Limits.ExemptProxied)
+		}
+		if got := values(c, "limits.exempt"); !slices.Equal(got, test.text) {
+			t.Errorf("%q is printed as %q", test.file, got)
+		}
+	}
+}
+
+// TestPasswordsInClear shows that an address where a proxy speaks TLS is warned of when others can reach it.
+func TestPasswordsInClear(t *testing.T) {
+	for listen, warned := range map[string]bool{
+		":110 tls-in-front": true, "192.0.2.1:110 tls-in-front": true, "fd:a tls-in-front": true,
+		"localhost:110 tls-in-front": false, "[::1]:110 tls-in-front": false, ":110 proxy tls-in-front": false, "unix:/a tls-in-front": false,
+	} {
+		c := mustLoad(t, "[proxy]\ntrusted = \"192.0.2.1\"\n[pop3]\nlisten = \""+listen+"\"", nil)
+		if (len(c.Warnings) == 1) != warned {
+			t.Errorf("%q: warnings %q", listen, c.Warnings)
+		}
+	}
 }
 
 // TestAccountsAreNeverQuoted shows that what can't be read of accounts.create stays out of the error: it may be a password.

@@ -67,7 +67,7 @@ func one(s string) []string { return []string{s} }
 // Keys returns the table in the order of the reference.
 func Keys() []Key {
 	var keys []Key
-	for _, section := range [][]Key{generalKeys(), smtpKeys(), senderKeys(), pop3Keys(), tlsKeys(), boundKeys(), outerKeys()} {
+	for _, section := range [][]Key{generalKeys(), smtpKeys(), senderKeys(), pop3Keys(), tlsKeys(), proxyKeys(), boundKeys(), outerKeys()} {
 		keys = append(keys, section...)
 	}
 	return keys
@@ -96,7 +96,8 @@ func smtpKeys() []Key {
 	return []Key{{
 		Name: "smtp.listen", Default: one("localhost:2525"),
 		Flags: []Flag{{"smtp", wordPlain}, {"smtps", wordTLS}},
-		Text: "Where SMTP is spoken; the word `tls` behind an address means TLS from the first octet. `off` for none. " +
+		Text: "Where SMTP is spoken; the word `tls` behind an address means TLS from the first octet, `proxy` that a PROXY " +
+			"header comes first, `tls-in-front` that a proxy speaks TLS to the client. `off` for none. " +
 			"`--smtp` replaces the entries without `tls`, `--smtps` those with it.",
 		place: func(c *Config) value { return addressesValue{at: &c.SMTP.Listen} },
 	}, {
@@ -184,7 +185,8 @@ func pop3Keys() []Key {
 	return []Key{{
 		Name: "pop3.listen", Default: []string{"localhost:2110", "localhost:2995 tls"},
 		Flags: []Flag{{"pop3", wordPlain}, {"pop3s", wordTLS}},
-		Text: "Where POP3 is spoken; the word `tls` behind an address means TLS from the first octet. `off` for none. " +
+		Text: "Where POP3 is spoken; the word `tls` behind an address means TLS from the first octet, `proxy` that a PROXY " +
+			"header comes first, `tls-in-front` that a proxy speaks TLS to the client. `off` for none. " +
 			"`--pop3` replaces the entries without `tls`, `--pop3s` those with it.",
 		place: func(c *Config) value { return addressesValue{at: &c.POP3.Listen} },
 	}, {
@@ -259,6 +261,19 @@ func tlsKeys() []Key {
 	}}
 }
 
+func proxyKeys() []Key {
+	return []Key{{
+		Name: "proxy.trusted", Reload: true,
+		Text: "Networks of the proxies that may connect to addresses with the word `proxy`; all others are closed unheard, since " +
+			"a PROXY header can name any client. On a unix socket the file's mode decides.",
+		place: func(c *Config) value { return networksValue{&c.Proxy.Trusted} },
+	}, {
+		Name: "proxy.timeout", Default: one("5s"), Reload: true,
+		Text:  "How long a proxy may take for the PROXY header.",
+		place: func(c *Config) value { return durationValue{&c.Proxy.Timeout, 100 * time.Millisecond, time.Minute} },
+	}}
+}
+
 func boundKeys() []Key {
 	return []Key{{
 		Name: "limits.password_hash_memory", Default: one("64MiB"),
@@ -274,13 +289,15 @@ func boundKeys() []Key {
 		Text:  "Connections from one address, an IPv6 /64 counting as one; 0 for no bound.",
 		place: func(c *Config) value { return numberValue{&c.Limits.MaxConnectionsPerAddress, 0, math.MaxInt32} },
 	}, {
-		Name: "limits.exempt", Reload: true,
-		Default: []string{
-			"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10",
-		},
-		Text: "Addresses that are free of the bounds per address: of connections, and of failed logins. The default is loopback, private and link-local ones: behind a " +
-			"container's bridge or a NAT all clients share one.",
-		place: func(c *Config) value { return networksValue{&c.Limits.Exempt} },
+		Name: "limits.max_rate_per_address", Default: one("600"), Reload: true,
+		Text:  "Connections that one address may open within a minute, an IPv6 /64 counting as one; 0 for no bound.",
+		place: func(c *Config) value { return numberValue{&c.Limits.MaxRatePerAddress, 0, math.MaxInt32} },
+	}, {
+		Name: "limits.exempt", Reload: true, Default: one(wordLocal),
+		Text: "Networks that are free of the bounds per address: of connections, and of failed logins. The word `local` stands for loopback, private and link-local " +
+			"addresses, unless a PROXY header gave them: behind a container's bridge or a NAT all clients share one. A network " +
+			"that is listed is free however its address came.",
+		place: func(c *Config) value { return exemptValue{&c.Limits.Exempt, &c.Limits.ExemptProxied} },
 	}, {
 		Name: "limits.login_free_failures", Default: one("5"), Reload: true,
 		Text: "Failed logins, of one address and at one account, that cost nothing. From then on there is a time between two " +

@@ -161,12 +161,8 @@ func (v addressesValue) words(a listen.Address) error {
 		name string
 		set  bool
 	}{{"tls", a.TLS}, {"proxy", a.Proxy}, {"tls-in-front", a.TLSInFront}} {
-		switch {
-		case !w.set:
-		case v.bare:
+		if w.set && v.bare {
 			return fmt.Errorf("address %q has the word %s, but HTTP is served here in clear text: leave the word out", a, w.name)
-		case w.name != wordTLS:
-			return fmt.Errorf("address %q has the word %s, but PROXY headers are not supported yet: leave the word out", a, w.name)
 		}
 	}
 	return nil
@@ -207,14 +203,43 @@ func (v networksValue) text() []string {
 func (v networksValue) set(items []string, _ string) error {
 	*v.at = nil
 	for _, item := range items {
-		p, err := netip.ParsePrefix(item)
-		if addr, single := netip.ParseAddr(item); single == nil {
-			p, err = addr.Prefix(addr.BitLen())
-		}
+		p, err := store.ParseNetwork(item)
 		if err != nil {
-			return fmt.Errorf("%q is no network: write 192.0.2.0/24, 2001:db8::/32 or one address", item)
+			return fmt.Errorf("%q %w", item, err)
 		}
-		*v.at = append(*v.at, p.Masked())
+		*v.at = append(*v.at, p)
+	}
+	return nil
+}
+
+// wordLocal stands among the networks of exemptValue for those that clients behind one NAT share.
+const wordLocal = "local"
+
+// exemptValue keeps two lists: what is exempt where an address is the connection's own, and what is where a PROXY header gave
+// it. The word local adds to the first alone.
+type exemptValue struct {
+	own     *[]netip.Prefix
+	proxied *[]netip.Prefix
+}
+
+func (v exemptValue) kind() string { return "networks" }
+func (v exemptValue) list() bool   { return true }
+func (v exemptValue) text() []string {
+	texts := networksValue{v.proxied}.text()
+	if len(*v.own) > len(*v.proxied) {
+		texts = append([]string{wordLocal}, texts...)
+	}
+	return texts
+}
+
+func (v exemptValue) set(items []string, _ string) error {
+	listed := slices.DeleteFunc(slices.Clone(items), func(s string) bool { return s == wordLocal })
+	if err := (networksValue{v.proxied}).set(listed, ""); err != nil {
+		return err
+	}
+	*v.own = slices.Clone(*v.proxied)
+	if len(listed) < len(items) {
+		*v.own = append(*v.own, listen.LocalNetworks()...)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -34,6 +35,16 @@ func (a Address) String() string {
 		}
 	}
 	return s
+}
+
+// IsLoopback tells whether only this machine can connect. Of a handed-over socket that is not known.
+func (a Address) IsLoopback() bool {
+	host, _, err := net.SplitHostPort(a.Text)
+	if a.Network != "tcp" || err != nil {
+		return a.Network == "unix"
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 type word struct {

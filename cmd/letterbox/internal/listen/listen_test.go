@@ -155,8 +155,6 @@ func TestOpenSentences(t *testing.T) {
 		"localhost:" + port:                 {"127.0.0.1:" + port, "another program"},
 		"192.0.2.77:2525":                   {"192.0.2.77:2525", "does not have that address"},
 		"no-such-host.invalid:25":           {"no-such-host.invalid:25"},
-		"localhost:0 proxy":                 {"localhost:0 proxy", "not supported yet"},
-		"localhost:0 tls-in-front":          {"not supported yet"},
 		"unix:/" + strings.Repeat("x", 100): {"101 octets", "shorter"},
 		"fd:smtp":                           {"fd:smtp", "handed over no sockets"},
 	} {

@@ -16,11 +16,9 @@ import (
 const socketMode = 0o660
 
 // Open listens on a. localhost gives a listener on each loopback address that this machine has, with the same port; every
-// other address gives one. The error is one sentence that names the address and says what can be done. TLS is the caller's.
+// other address gives one. The error is one sentence that names the address and says what can be done. The words behind the
+// address are the caller's.
 func Open(a Address) ([]net.Listener, error) {
-	if a.Proxy || a.TLSInFront {
-		return nil, fmt.Errorf("address %q: PROXY headers are not supported yet", a)
-	}
 	switch a.Network {
 	case "unix":
 		return one(storesock.ListenUnix(a.Text, socketMode))

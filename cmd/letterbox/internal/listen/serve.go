@@ -3,6 +3,7 @@ package listen
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,18 @@ type AcceptWatcher interface {
 	AcceptFailed(err error)
 }
 
+// ProxyWatcher is a Handler that wants to know of connections that were closed for want of a PROXY header, and why. It is
+// called by any number of goroutines and must not block: strangers decide how often.
+type ProxyWatcher interface {
+	ProxyRefused(peer net.Addr, why error)
+}
+
+// CrowdWatcher is a Handler that wants to know that most connections come from one private address. It is called once at
+// most, from the accept loop.
+type CrowdWatcher interface {
+	MostlyFrom(peer netip.Addr)
+}
+
 // maxBusy bounds the busy lines that one listener says at once; beyond it a connection is closed without a word.
 const maxBusy = 32
 
@@ -30,19 +43,20 @@ const (
 )
 
 // Serve accepts connections and gives each a goroutine of its own with h, until l is closed: then it returns nil and does
-// not wait for the connections. Where lim is not nil, connections beyond it are Busy. Accept is never held up by a
-// connection, and tried again after errors that pass, such as too many open files; any other error is returned.
-func Serve(l net.Listener, h Handler, lim *Limits) error {
+// not wait for the connections. Where lim is not nil, connections beyond it are Busy; where proxy is not nil, each begins
+// with a PROXY header, and the address in it is what counts. Accept is never held up by a connection, and tried again after
+// errors that pass, such as too many open files; any other error is returned.
+func Serve(l net.Listener, h Handler, lim *Limits, proxy *Proxy) error {
 	if lim == nil {
-		lim = NewLimits(0, 0, nil)
+		lim = NewLimits(Bounds{})
 	}
-	busy := make(chan struct{}, maxBusy)
+	d := door{handler: h, limits: lim, proxy: proxy, busy: make(chan struct{}, maxBusy)}
 	pause := time.Duration(0)
 	for {
 		c, err := l.Accept()
 		if err == nil {
 			pause = 0
-			dispatch(c, h, lim, busy)
+			d.open(c)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -59,22 +73,86 @@ func Serve(l net.Listener, h Handler, lim *Limits) error {
 	}
 }
 
-func dispatch(c net.Conn, h Handler, lim *Limits, busy chan struct{}) {
-	if release, ok := lim.admit(peerAddr(c)); ok {
-		go func() {
-			defer release()
-			h.Handle(c)
-		}()
+// door is one listener's way from Accept to its handler.
+type door struct {
+	handler Handler
+	limits  *Limits
+	proxy   *Proxy
+	busy    chan struct{} // a slot for each busy line
+	crowd   crowd
+}
+
+// open takes one connection, without waiting for anything.
+func (d *door) open(c net.Conn) {
+	var t *terms
+	if d.proxy == nil {
+		d.watch(c)
+	} else if t = d.proxy.terms.Load(); !t.trusts(c.RemoteAddr()) {
+		d.refuse(c, errUntrusted)
 		return
 	}
+	p, ok := d.limits.enter()
+	switch {
+	case !ok && t != nil:
+		c.Close() // a busy line would have to wait for the header
+	case !ok:
+		d.turnAway(c)
+	case t != nil:
+		go d.behindProxy(c, p, t)
+	case !p.claim(peerAddr(c), false):
+		p.leave()
+		d.turnAway(c)
+	default:
+		go d.handle(c, p)
+	}
+}
+
+// behindProxy reads the header, and decides by the address in it.
+func (d *door) behindProxy(c net.Conn, p *place, t *terms) {
+	behind, proxied, err := t.accept(c)
+	switch {
+	case err != nil:
+		p.leave()
+		d.refuse(c, err)
+	case !p.claim(peerAddr(behind), proxied):
+		p.leave()
+		d.turnAway(behind)
+	default:
+		d.handle(behind, p)
+	}
+}
+
+func (d *door) handle(c net.Conn, p *place) {
+	defer p.leave()
+	d.handler.Handle(c)
+}
+
+func (d *door) refuse(c net.Conn, why error) {
+	if w, ok := d.handler.(ProxyWatcher); ok {
+		w.ProxyRefused(c.RemoteAddr(), why)
+	}
+	c.Close()
+}
+
+func (d *door) turnAway(c net.Conn) {
 	select {
-	case busy <- struct{}{}:
+	case d.busy <- struct{}{}:
 		go func() {
-			defer func() { <-busy }()
-			h.Busy(c)
+			defer func() { <-d.busy }()
+			d.handler.Busy(c)
 		}()
 	default:
 		c.Close()
+	}
+}
+
+func (d *door) watch(c net.Conn) {
+	w, ok := d.handler.(CrowdWatcher)
+	if !ok {
+		return
+	}
+	if peer, mostly := d.crowd.add(peerAddr(c)); mostly {
+		w.MostlyFrom(peer)
 	}
 }
 

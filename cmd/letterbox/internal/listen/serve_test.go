@@ -20,7 +20,7 @@ type held struct {
 }
 
 func newHeld() *held {
-	return &held{handling: make(chan net.Conn, 100), release: make(chan struct{}), refused: make(chan net.Conn, 100),
+	return &held{handling: make(chan net.Conn, 1000), release: make(chan struct{}), refused: make(chan net.Conn, 100),
 		failed: make(chan error, 100)}
 }
 
@@ -39,15 +39,21 @@ func (h *held) Busy(c net.Conn) {
 
 func (h *held) AcceptFailed(err error) { h.failed <- err }
 
-// serve runs Serve on a loopback port until the end of the test.
+// serve is serveProxy where connections begin with no header.
 func serve(t *testing.T, h Handler, lim *Limits) (address string) {
+	t.Helper()
+	return serveProxy(t, h, lim, nil)
+}
+
+// serveProxy runs Serve on a loopback port until the end of the test.
+func serveProxy(t *testing.T, h Handler, lim *Limits, proxy *Proxy) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- Serve(l, h, lim) }()
+	go func() { done <- Serve(l, h, lim, proxy) }()
 	t.Cleanup(func() {
 		l.Close()
 		if err := <-done; err != nil {
@@ -72,7 +78,7 @@ func dial(t *testing.T, address string) net.Conn {
 func TestServeBusy(t *testing.T) {
 	h := newHeld()
 	defer close(h.release)
-	lim := NewLimits(2, 0, nil)
+	lim := NewLimits(Bounds{Total: 2})
 	address := serve(t, h, lim)
 	dial(t, address)
 	dial(t, address)
@@ -98,7 +104,7 @@ func TestServeBusy(t *testing.T) {
 func TestServeBusyIsBounded(t *testing.T) {
 	h := newHeld()
 	defer close(h.release)
-	address := serve(t, h, NewLimits(1, 0, nil))
+	address := serve(t, h, NewLimits(Bounds{Total: 1}))
 	dial(t, address)
 	<-h.handling
 	for range maxBusy {
@@ -149,7 +155,7 @@ func TestServeSurvivesEMFILE(t *testing.T) {
 			l.errs = append(l.errs, syscall.EMFILE)
 		}
 		begin := time.Now()
-		if err := Serve(l, h, nil); err != nil {
+		if err := Serve(l, h, nil, nil); err != nil {
 			t.Error(err)
 		}
 		if took := time.Since(begin); took < 10*time.Second || took > 20*time.Second {
@@ -163,55 +169,50 @@ func TestServeSurvivesEMFILE(t *testing.T) {
 
 // A listener that is no good ends Serve with the reason.
 func TestServeReturnsLastingErrors(t *testing.T) {
-	if err := Serve(&flaky{errs: []error{syscall.EINVAL}}, newHeld(), nil); !errors.Is(err, syscall.EINVAL) {
+	if err := Serve(&flaky{errs: []error{syscall.EINVAL}}, newHeld(), nil, nil); !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestLimits(t *testing.T) {
-	addr := netip.MustParseAddr
-	lim := NewLimits(6, 2, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")})
-	var releases []func()
-	admit := func(peer netip.Addr, want bool) {
-		t.Helper()
-		release, ok := lim.admit(peer)
-		if ok != want {
-			t.Errorf("%s: admitted %v", peer, ok)
-		}
-		if ok {
-			releases = append(releases, release)
-		}
+// bridged is a listener whose connections all come from one address.
+type bridged struct {
+	net.Listener
+	left int
+	peer net.Addr
+}
+
+func (b *bridged) Accept() (net.Conn, error) {
+	if b.left == 0 {
+		return nil, net.ErrClosed
 	}
-	admit(addr("192.0.2.1"), true)
-	admit(addr("::ffff:192.0.2.1"), true) // the same, seen by a listener for both
-	admit(addr("192.0.2.1"), false)
-	admit(addr("192.0.2.2"), true)
-	admit(addr("2001:db8::1"), true)
-	admit(addr("2001:db8::ffff:1"), true) // the same /64
-	admit(addr("2001:db8::2"), false)
-	admit(addr("2001:db8:0:1::1"), true)
-	admit(addr("203.0.113.9"), false) // in all
-	for _, release := range releases {
-		release()
+	b.left--
+	c, _ := net.Pipe()
+	return bridgedConn{c, b.peer}, nil
+}
+
+type bridgedConn struct {
+	net.Conn
+	peer net.Addr
+}
+
+func (c bridgedConn) RemoteAddr() net.Addr { return c.peer }
+
+// curious is a Handler that wants to know when its connections come from one address.
+type curious struct {
+	*held
+	told []netip.Addr
+}
+
+func (c *curious) MostlyFrom(peer netip.Addr) { c.told = append(c.told, peer) }
+
+func TestServeTellsOfOneAddress(t *testing.T) {
+	c := &curious{held: newHeld()}
+	close(c.release)
+	peer := &net.TCPAddr{IP: net.IPv4(172, 17, 0, 1), Port: 1}
+	if err := Serve(&bridged{left: 3 * crowdSample, peer: peer}, c, nil, nil); err != nil {
+		t.Fatal(err)
 	}
-	if lim.Open() != 0 || len(lim.byPeer) != 0 {
-		t.Errorf("%d open, %v", lim.Open(), lim.byPeer)
-	}
-	releases = nil
-	for range 3 {
-		admit(addr("10.1.2.3"), true)
-		admit(addr("fe80::1%eth0"), true)
-	}
-	admit(netip.Addr{}, false) // exempt ones count in all
-	lim.Set(0, 1, nil)
-	for range 3 {
-		admit(netip.Addr{}, true) // a unix socket has no address to be counted by
-	}
-	admit(addr("10.1.2.3"), false)
-	for _, release := range releases {
-		release()
-	}
-	if lim.Open() != 0 || len(lim.byPeer) != 0 {
-		t.Errorf("%d open, %v", lim.Open(), lim.byPeer)
+	if len(c.told) != 1 || c.told[0] != netip.MustParseAddr("172.17.0.1") {
+		t.Errorf("told %v", c.told)
 	}
 }
