@@ -25,6 +25,15 @@ type Address struct {
 // String returns local@domain, and @domain where there is no local part.
 func (a Address) String() string { return a.Local + "@" + a.Domain }
 
+// Untagged returns the address as text and, where the local part has a +tag, without it too.
+func (a Address) Untagged() []string {
+	names := []string{a.String()}
+	if name, _, tagged := strings.Cut(a.Local, "+"); tagged && name != "" {
+		names = append(names, name+"@"+a.Domain)
+	}
+	return names
+}
+
 // ParseAddress splits s at its last @ and returns the canonical form. The local part may be anything printable, since
 // senders write what they like; AccountAddress says which of them may name an account.
 func ParseAddress(s string) (Address, error) {

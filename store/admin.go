@@ -52,6 +52,7 @@ type Directory struct {
 	Accounts  []Account  `json:"accounts"`
 	Aliases   []Alias    `json:"aliases"`
 	CatchAlls []CatchAll `json:"catchalls"`
+	Blocks    []Block    `json:"blocks"` // ordered by sender and recipient
 }
 
 // Account is one person's login and maildrop.
@@ -92,6 +93,17 @@ type CatchAll struct {
 	Target string `json:"target"`
 }
 
+// Block refuses mail at RCPT. Sender and Recipient have to fit both; an empty one fits everybody.
+type Block struct {
+	// Sender is a reverse-path, a domain with all below it, or the network of a peer in CIDR notation.
+	Sender string `json:"sender,omitempty"`
+	// Recipient is a forward-path; one without a +tag fits those with one too.
+	Recipient string    `json:"recipient,omitempty"`
+	Created   time.Time `json:"created"`
+	Refused   uint64    `json:"refused"`            // recipients; a crash may lose those of the last minute
+	LastUsed  time.Time `json:"last_used,omitzero"` // zero: never
+}
+
 // Op names an edit.
 type Op string
 
@@ -109,6 +121,8 @@ const (
 
 	AddAppPassword    Op = "app-password-add"    // Name; Hash as secret.AppHash makes it
 	RemoveAppPassword Op = "app-password-remove" // Name; ends the sessions that it opened
+	AddBlock          Op = "block-add"           // Address is a sender as in Block, empty for all; Targets[0] a recipient, if one is meant
+	RemoveBlock       Op = "block-remove"        // the same
 )
 
 // Edit is one change of the directory.

@@ -49,8 +49,8 @@ func storeKeys(k config.Key) bool { return k.Name == "data" || k.Name == "run" }
 func commands() []command {
 	var table []command
 	for _, group := range [][]command{
-		serveCommands(), userCommands(), appPasswordCommands(), aliasCommands(), catchallCommands(), configCommands(),
-		inspectCommands(), healthCommands(), benchCommands(), versionCommands(),
+		serveCommands(), userCommands(), appPasswordCommands(), aliasCommands(), catchallCommands(), blockCommands(),
+		configCommands(), inspectCommands(), healthCommands(), benchCommands(), versionCommands(),
 	} {
 		table = append(table, group...)
 	}

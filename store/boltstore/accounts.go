@@ -22,6 +22,8 @@ var (
 	bucketAccounts  = []byte("accounts")
 	bucketAliases   = []byte("aliases")
 	bucketCatchAlls = []byte("catchalls")
+	bucketBlocks    = []byte("blocks")
+	bucketBlockUses = []byte("block-uses") // what blockUses counts; no part of the directory
 
 	keyRevision = []byte("revision")
 	keyNextDrop = []byte("next-maildrop")
@@ -72,6 +74,9 @@ func openAccounts(path string, storeID [16]byte, now func() time.Time) (*account
 		if err := prepareAccounts(tx, wanted); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+		if err := addYounger(tx); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 		dir, err = readDirectory(tx)
 		return err
 	})
@@ -92,15 +97,25 @@ func prepareAccounts(tx *bbolt.Tx, wanted []byte) error {
 		if have[0] != wanted[0] {
 			return fmt.Errorf("has format %d, this program knows %d: start the version that wrote it", have[0], wanted[0])
 		}
-		_, err := tx.CreateBucketIfNotExists(bucketLogins) // younger than the rest
-		return err
+		return nil
 	}
-	for _, name := range [][]byte{bucketMeta, bucketLogins, bucketAccounts, bucketAliases, bucketCatchAlls} {
+	for _, name := range [][]byte{bucketMeta, bucketAccounts, bucketAliases, bucketCatchAlls} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}
 	}
 	return tx.Bucket(bucketMeta).Put(keyFormat, wanted)
+}
+
+// addYounger makes the buckets that came after the schema's number. They need no new one: a program that does not know them
+// goes on without, and keeps them.
+func addYounger(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketLogins, bucketBlocks, bucketBlockUses} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // directory returns the facts as they are now. Nobody changes what it returns.
@@ -226,6 +241,18 @@ func readDirectory(tx *bbolt.Tx) (*directory, error) {
 		d.catchAlls[string(k)] = string(v)
 		return nil
 	})
+	if err != nil {
+		return nil, fmt.Errorf("catch-alls: %w", err)
+	}
+	err = tx.Bucket(bucketBlocks).ForEach(func(k, v []byte) error {
+		var facts blockFacts
+		err := json.Unmarshal(v, &facts)
+		d.blocks.add(string(k), facts)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("blocks: %w", err)
+	}
 	d.complete()
-	return d, err
+	return d, nil
 }

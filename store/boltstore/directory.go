@@ -19,6 +19,7 @@ type directory struct {
 	aliases       map[string][]string // address -> targets
 	domainAliases map[string]string   // domain -> domain
 	catchAlls     map[string]string   // domain -> address
+	blocks        *blocks
 
 	domains map[string]bool // every domain that one of them names
 	byDrop  map[store.MaildropID]*account
@@ -30,7 +31,7 @@ type directory struct {
 func newDirectory() *directory {
 	return &directory{
 		accounts: map[string]*account{}, aliases: map[string][]string{}, domainAliases: map[string]string{},
-		catchAlls: map[string]string{}, domains: map[string]bool{}, byDrop: map[store.MaildropID]*account{}, locals: map[string]*account{},
+		catchAlls: map[string]string{}, blocks: newBlocks(), domains: map[string]bool{}, byDrop: map[store.MaildropID]*account{}, locals: map[string]*account{},
 	}
 }
 
@@ -72,17 +73,33 @@ func (s *Store) Resolve(_ context.Context, a store.Attempt) (store.Target, error
 	if err != nil {
 		return store.Target{}, fmt.Errorf("%w: it %w", store.ErrNoMaildrop, err)
 	}
-	drops, err := s.accounts.directory().resolve(to)
+	dir := s.accounts.directory()
+	drops, err := dir.resolve(to)
+	if err == nil {
+		err = s.blocked(dir, a, to)
+	}
 	if err == nil && s.space.tight(a.Size) {
 		err = fmt.Errorf("%w: the disk is almost full", store.ErrFull)
 	}
 	return store.Target{Maildrops: drops}, err
 }
 
-func (d *directory) resolve(to store.Address) ([]store.MaildropID, error) {
-	if len(d.accounts) == 0 {
-		return nil, fmt.Errorf("%w: it has no account", store.ErrUnready)
+// blocked refuses an attempt that a block is for, and counts it.
+func (s *Store) blocked(dir *directory, a store.Attempt, to store.Address) error {
+	if len(dir.blocks.facts) == 0 {
+		return nil
 	}
+	key, ok := dir.blocks.match(a, dir.recipientNames(to))
+	if !ok {
+		return nil
+	}
+	s.blockUses.count(key)
+	sender, recipient := splitBlockKey(key)
+	return fmt.Errorf("%w: sender %q, recipient %q", store.ErrBlocked, sender, recipient)
+}
+
+// aliased returns the address that a domain alias makes of one.
+func (d *directory) aliased(to store.Address) store.Address {
 	for range maxAliasDepth {
 		other, ok := d.domainAliases[to.Domain]
 		if !ok {
@@ -90,6 +107,14 @@ func (d *directory) resolve(to store.Address) ([]store.MaildropID, error) {
 		}
 		to.Domain = other
 	}
+	return to
+}
+
+func (d *directory) resolve(to store.Address) ([]store.MaildropID, error) {
+	if len(d.accounts) == 0 {
+		return nil, fmt.Errorf("%w: it has no account", store.ErrUnready)
+	}
+	to = d.aliased(to)
 	if !d.domains[to.Domain] {
 		return nil, store.ErrNotLocal
 	}
@@ -128,13 +153,8 @@ func (s *Store) Dangling() []string { return s.accounts.directory().lost }
 // find says which account, alias or catch-all target an address stands for: itself, without its +tag, the catch-all's, and
 // for postmaster (RFC 5321 section 4.5.1) and abuse (RFC 2142 section 2) in the end the oldest account.
 func (d *directory) find(to store.Address) (string, bool) {
-	untagged, _, tagged := strings.Cut(to.Local, "+")
-	names := []string{to.Local}
-	if tagged && untagged != "" {
-		names = append(names, untagged)
-	}
-	for _, local := range names {
-		address := store.Address{Local: local, Domain: to.Domain}.String()
+	names := to.Untagged()
+	for _, address := range names {
 		if d.accounts[address] != nil || d.aliases[address] != nil {
 			return address, true
 		}
@@ -142,7 +162,7 @@ func (d *directory) find(to store.Address) (string, bool) {
 	if target, ok := d.catchAlls[to.Domain]; ok {
 		return target, true
 	}
-	if slices.Contains(names, "postmaster") || slices.Contains(names, "abuse") {
+	if slices.Contains(names, "postmaster@"+to.Domain) || slices.Contains(names, "abuse@"+to.Domain) {
 		return d.oldest, true
 	}
 	return "", false

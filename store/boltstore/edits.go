@@ -44,6 +44,7 @@ func (s *Store) Directory(ctx context.Context) (store.Directory, error) {
 	for _, domain := range slices.Sorted(maps.Keys(d.catchAlls)) {
 		out.CatchAlls = append(out.CatchAlls, store.CatchAll{Domain: domain, Target: d.catchAlls[domain]})
 	}
+	out.Blocks = d.blocks.list(s.blockUses)
 	return out, nil
 }
 
@@ -86,6 +87,7 @@ func (s *Store) Apply(ctx context.Context, revision uint64, edits []store.Edit) 
 	if err != nil {
 		return 0, err
 	}
+	s.blockUses.forget(e.unblocked)
 	for _, drop := range e.touched {
 		s.verified.Forget(uint64(drop))
 		if dir.byDrop[drop] == nil {
@@ -98,12 +100,13 @@ func (s *Store) Apply(ctx context.Context, revision uint64, edits []store.Edit) 
 
 // editor makes edits within one transaction.
 type editor struct {
-	s       *Store
-	ctx     context.Context
-	tx      *bbolt.Tx
-	dir     *directory // with the edits so far
-	discard []store.MaildropID
-	touched []store.MaildropID // of the accounts that were changed
+	s         *Store
+	ctx       context.Context
+	tx        *bbolt.Tx
+	dir       *directory // with the edits so far
+	discard   []store.MaildropID
+	touched   []store.MaildropID // of the accounts that were changed
+	unblocked []string           // keys of blocks that are gone
 }
 
 func refuse(code store.EditCode, format string, args ...any) error {
@@ -126,6 +129,10 @@ func (e *editor) apply(edit store.Edit) error {
 		return e.removeAlias(edit)
 	case store.SetCatchAll, store.ClearCatchAll:
 		return e.catchAll(edit)
+	case store.AddBlock:
+		return e.addBlock(edit)
+	case store.RemoveBlock:
+		return e.removeBlock(edit)
 	default:
 		return refuse(store.CodeInvalid, "%q is no edit that this version knows", edit.Op)
 	}

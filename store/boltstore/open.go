@@ -36,6 +36,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if s.accounts, err = openAccounts(filepath.Join(dir, "accounts.db"), s.id.storeID(), o.Now); err != nil {
 		return nil, err
 	}
+	if s.blockUses, err = s.newBlockUses(); err != nil {
+		return nil, err
+	}
 	if err := o.FS.SyncDir(dir); err != nil { // accounts.db may be new
 		return nil, err
 	}

@@ -45,6 +45,7 @@ type Options struct {
 
 	// For tests.
 	keepHashes      bool // do not replace cheap hashes
+	countInterval   time.Duration
 	reclaimInterval time.Duration
 	ballastInterval time.Duration
 	noteInterval    time.Duration
@@ -78,6 +79,9 @@ func (o *Options) defaults() {
 	if o.sleep == nil {
 		o.sleep = sleep
 	}
+	if o.countInterval == 0 {
+		o.countInterval = defaultCountInterval
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -95,6 +99,7 @@ type Store struct {
 	indexer   *indexer
 	reclaimer *reclaimer
 	accounts  *accounts
+	blockUses *blockUses
 	verifier  *secret.Verifier
 	verified  *secret.Cache[credential]
 	throttle  *secret.Throttle
@@ -158,6 +163,7 @@ func (s *Store) Close() error {
 		m.lose()
 	}
 	s.logins.stop()
+	s.blockUses.stop()
 	s.reclaimer.stop()
 	_, err := s.log.Close()
 	return errors.Join(err, s.indexer.stop(), s.release())
