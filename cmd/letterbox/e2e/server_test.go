@@ -281,8 +281,9 @@ func (s *server) ended() <-chan struct{} {
 type logLine struct {
 	Level, Message, Role, Listener, Addr, Remote, Reason string
 
-	Of  string // of the supervisor: the role whose process it is about
-	Pid int
+	Code int
+	Of   string // of the supervisor: the role whose process it is about
+	Pid  int
 }
 
 // logLines is what a server wrote to its standard error.

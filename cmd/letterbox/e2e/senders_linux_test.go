@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// deferrals are how the mail servers' logs say that they will try again.
+var deferrals = map[string]string{"Postfix": "status=deferred", "Exim": " == ", "OpenSMTPD": "result=\"TempFail\""}
+
+// TestSenders lets Postfix, Exim and OpenSMTPD deliver a queue by STARTTLS: first letterbox is away, then its store can't say
+// who gets mail, then all goes well. Every message arrives once, and the sender hears of no failure.
+func TestSenders(t *testing.T) {
+	for name, start := range mtas() {
+		t.Run(name, func(t *testing.T) {
+			target := freeAddress(t)
+			_, port, _ := net.SplitHostPort(target)
+			m := start(t, port)
+			messages := 40
+			if long() {
+				messages = 500
+			}
+			sent := m.fill(messages)
+			m.until("it has found letterbox away", func() bool { return m.logHolds(deferrals[name]) })
+
+			s := launch(t, shape(t), filepath.Join(t.TempDir(), "data"), "--smtp", target, "--pop3", "127.0.0.1:0", "--pop3s", "off",
+				"--metrics", "127.0.0.1:0", "--hostname", "mx.example")
+			s.ready("smtp", "pop3", "metrics")
+			s.await(func(l logLine) bool { return l.Message == "refused" && l.Code == 451 })
+			if n := m.queued(); n != messages {
+				t.Errorf("%d of %d messages are queued while the store takes none", n, messages)
+			}
+			for _, user := range []string{alice, bob} {
+				add := letterbox(t, "user", "add", user, "--password-stdin", "--data", s.data)
+				add.Stdin = strings.NewReader(password + "\n")
+				if out, err := add.CombinedOutput(); err != nil {
+					t.Fatalf("%s: %v\n%s", add, err, out)
+				}
+			}
+			m.until("its queue is empty", func() bool { return m.queued() == 0 })
+			wantOnce(t, drain(t, s, alice), sent)
+			if bounces := drain(t, s, bob); len(bounces) != 0 {
+				t.Errorf("%d bounces, the first is\n%s", len(bounces), bounces[0].raw)
+			}
+			wantVerbs(t, s, name)
+		})
+	}
+}
+
+// fill gives the mail server messages for alice, and returns their bodies by subject. A bounce would go to bob, by the same
+// way.
+func (m *mta) fill(n int) map[string][]byte {
+	m.Helper()
+	c, err := dialSMTP(m.addr)
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer c.Close()
+	sent := map[string][]byte{}
+	for i := range n {
+		subject, body := fmt.Sprintf("message %d", i), text(2000, uint64(i))
+		raw := fmt.Appendf(nil, "From: %s\r\nTo: %s\r\nSubject: %s\r\n\r\n%s", bob, alice, subject, body)
+		for _, step := range [][2]string{{"250", "MAIL FROM:<" + bob + ">"}, {"250", "RCPT TO:<" + alice + ">"}, {"354", "DATA"}} {
+			if _, err := c.smtp(step[0], "%s", step[1]); err != nil {
+				m.Fatalf("%s: %v", step[1], err)
+			}
+		}
+		if _, err := c.Write(dotStuffed(raw)); err != nil {
+			m.Fatal(err)
+		}
+		if _, err := c.reply("250"); err != nil {
+			m.Fatal(err)
+		}
+		sent[subject] = body
+	}
+	return sent
+}
+
+// wantOnce wants each message that was sent, once, unaltered and by TLS.
+func wantOnce(t *testing.T, got []fetched, sent map[string][]byte) {
+	t.Helper()
+	missing := len(sent)
+	seen := map[string]bool{}
+	for _, one := range got {
+		head, body, _ := bytes.Cut(one.raw, []byte("\r\n\r\n"))
+		subject := string(regexp.MustCompile(`(?m)^Subject: ([^\r]*)`).FindSubmatch(head)[1])
+		want, ours := sent[subject]
+		switch {
+		case !ours:
+			t.Errorf("a message %q, which nobody sent", subject)
+		case seen[subject]:
+			t.Errorf("%q came twice", subject)
+		case !bytes.Equal(body, want):
+			same(t, body, want)
+		case !bytes.Contains(head, []byte("\r\n\tby mx.example with ESMTPS\r\n\t(TLS1.3 ")):
+			t.Errorf("%q did not come by TLS:\n%s", subject, head)
+		default:
+			missing--
+		}
+		seen[subject] = true
+	}
+	if missing > 0 {
+		t.Errorf("%d of %d messages are missing", missing, len(sent))
+	}
+}
+
+// wantVerbs looks at how the content came: Exim sends chunks (RFC 3030) where they are offered.
+func wantVerbs(t *testing.T, s *server, name string) {
+	t.Helper()
+	answer, err := http.Get("http://" + s.addr["metrics"] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	series, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verb := "DATA"
+	if name == "Exim" {
+		verb = "BDAT"
+	}
+	if !regexp.MustCompile(`letterbox_smtp_commands_total\{[^}]*verb="` + verb + `"[^}]*\} [1-9]`).Match(series) {
+		t.Errorf("no %s among\n%s", verb, regexp.MustCompile(`(?m)^letterbox_smtp_commands_total.*$`).FindAll(series, -1))
+	}
+}
