@@ -20,6 +20,7 @@ var deferrals = map[string]string{"Postfix": "status=deferred", "Exim": " == ", 
 func TestSenders(t *testing.T) {
 	for name, start := range mtas() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			target := freeAddress(t)
 			_, port, _ := net.SplitHostPort(target)
 			m := start(t, port)
@@ -114,7 +115,7 @@ func wantOnce(t *testing.T, got []fetched, sent map[string][]byte) {
 // wantVerbs looks at how the content came: Exim sends chunks (RFC 3030) where they are offered.
 func wantVerbs(t *testing.T, s *server, name string) {
 	t.Helper()
-	answer, err := http.Get("http://" + s.addr["metrics"] + "/metrics")
+	answer, err := http.Get("http://" + s.metricsOf("smtpd") + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

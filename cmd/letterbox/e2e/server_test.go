@@ -237,6 +237,14 @@ func (s *server) ready(names ...string) {
 	}
 }
 
+// metricsOf returns where the process that plays a role serves its metrics.
+func (s *server) metricsOf(role string) string {
+	s.t.Helper()
+	return s.await(func(l logLine) bool {
+		return l.Message == "listening" && l.Listener == "metrics" && (l.Role == role || s.shape == shapeServe)
+	}).Addr
+}
+
 // storeReady waits until the store's own process answers.
 func (s *server) storeReady() {
 	s.t.Helper()
