@@ -55,16 +55,18 @@ func headerV2(from netip.AddrPort) string {
 	return string(binary.BigEndian.AppendUint16(b, 25))
 }
 
-// behind connects as a proxy would, and reads the greeting.
-func behind(t *testing.T, address, header, want string) *conn {
+// behind connects as a proxy would, with a header in one piece or several, and wants a greeting that begins with want.
+func behind(t *testing.T, address, want string, header ...string) *conn {
 	t.Helper()
 	c, err := dial(address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if _, err := io.WriteString(c, header); err != nil {
-		t.Fatal(err)
+	for _, piece := range header {
+		if _, err := io.WriteString(c, piece); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if line, err := c.line(); err != nil || !strings.HasPrefix(line, want) {
 		t.Fatalf("behind %q: %q, %v, want %s", header, line, err, want)
@@ -72,19 +74,18 @@ func behind(t *testing.T, address, header, want string) *conn {
 	return c
 }
 
-// TestProxy shows that the address in a PROXY header is the one that counts for Received, the log and the limits, and that
-// nobody gets in without a header.
+// TestProxy shows that the address in a PROXY header is the one that counts for Received, the log and the limits.
 func TestProxy(t *testing.T) {
 	s := serveProxied(t, trustedProxy)
 	for i, header := range []func(netip.AddrPort) string{headerV1, headerV2} {
 		for _, literal := range []string{fmt.Sprintf("198.51.100.%d", i+1), fmt.Sprintf("IPv6:2001:db8:%d::1", i+1)} {
 			bare := strings.TrimPrefix(literal, "IPv6:")
 			from := netip.AddrPortFrom(netip.MustParseAddr(bare), 4711)
-			c := behind(t, s.addr["smtp"], header(from), "220 ")
+			c := behind(t, s.addr["smtp"], "220 ", header(from))
 			if _, err := c.smtp("250", "EHLO client.example"); err != nil {
 				t.Fatal(err)
 			}
-			behind(t, s.addr["smtp"], header(from), "421 ") // one at a time
+			behind(t, s.addr["smtp"], "421 ", header(from)) // one at a time
 			if _, err := c.deliver([]byte(helloMail), alice); err != nil {
 				t.Fatal(err)
 			}
@@ -98,14 +99,22 @@ func TestProxy(t *testing.T) {
 			}
 		}
 	}
+}
+
+const helloMail = header + "\r\nHello.\r\n"
+
+// TestProxyHeader shows what counts as a header: one in two pieces does, UNKNOWN is the proxy itself, TLS begins behind it, and
+// nobody is served without one.
+func TestProxyHeader(t *testing.T) {
+	s := serveProxied(t, trustedProxy)
 	// A header cut in two is still one.
 	whole := headerV1(netip.MustParseAddrPort("198.51.100.9:1"))
-	c := behindPieces(t, s.addr["smtp"], whole[:20], whole[20:])
+	c := behind(t, s.addr["smtp"], "220 ", whole[:20], whole[20:])
 	if _, err := c.smtp("221", "QUIT"); err != nil {
 		t.Error(err)
 	}
 	for range 3 { // the proxy itself, which is exempt
-		behind(t, s.addr["smtp"], "PROXY UNKNOWN\r\n", "220 ")
+		behind(t, s.addr["smtp"], "220 ", "PROXY UNKNOWN\r\n")
 	}
 	// TLS begins behind the header.
 	raw, err := net.Dial("tcp", s.addr["pop3s"])
@@ -136,27 +145,6 @@ func TestProxy(t *testing.T) {
 	})
 }
 
-const helloMail = header + "\r\nHello.\r\n"
-
-// behindPieces sends the header in two segments.
-func behindPieces(t *testing.T, address, first, second string) *conn {
-	t.Helper()
-	c, err := dial(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	for _, piece := range []string{first, second} {
-		if _, err := io.WriteString(c, piece); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if line, err := c.line(); err != nil || !strings.HasPrefix(line, "220 ") {
-		t.Fatalf("%q, %v", line, err)
-	}
-	return c
-}
-
 // TestProxyUntrusted shows that who is not in [proxy] trusted is closed unheard, and that a reload changes who is.
 func TestProxyUntrusted(t *testing.T) {
 	s := serveProxied(t, "[proxy]\ntrusted = [\"192.0.2.1\"]\n")
@@ -181,5 +169,5 @@ func TestProxyUntrusted(t *testing.T) {
 		p.cmd.Process.Signal(syscall.SIGHUP)
 	}
 	s.await(func(l logLine) bool { return l.Message == "reloaded" && (l.Role == "smtpd" || s.shape == shapeServe) })
-	behind(t, s.addr["smtp"], header, "220 ")
+	behind(t, s.addr["smtp"], "220 ", header)
 }
