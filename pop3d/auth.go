@@ -75,7 +75,7 @@ func (s *session) logIn(mechanism, name, secret string) reply {
 	ctx, cancel := context.WithTimeout(s.context(), s.policy.AuthTimeout)
 	defer cancel()
 	m, err := s.srv.config.Store.Open(ctx, store.Login{
-		Session: s.id, Peer: s.remote, TLS: s.secure(),
+		Session: s.id, Peer: s.remote, Proxied: s.proxied, TLS: s.secure(),
 		Mechanism: mechanism, Name: name, Secret: secret,
 	})
 	if err != nil {

@@ -40,7 +40,7 @@ func (s *session) exchange(mechanism string, initial []byte) reply {
 	ctx, cancel := context.WithDeadline(s.context(), s.began.Add(s.policy.LoginTimeout+s.policy.AuthTimeout))
 	defer cancel()
 	m, err := s.srv.config.Store.Open(ctx, store.Login{
-		Session: s.id, Peer: s.remote, TLS: s.secure(), Mechanism: mechanism, Exchange: c.carry, Binding: s.binding(),
+		Session: s.id, Peer: s.remote, Proxied: s.proxied, TLS: s.secure(), Mechanism: mechanism, Exchange: c.carry, Binding: s.binding(),
 	})
 	switch {
 	case c.failed && err == nil:

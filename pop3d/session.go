@@ -28,8 +28,10 @@ type session struct {
 	tls    *tls.Conn // nil in clear
 	remote netip.Addr
 	local  bool // what is sent does not leave this machine
-	in     lineReader
-	out    writer
+	// proxied says that a PROXY header gave remote.
+	proxied bool
+	in      lineReader
+	out     writer
 	// cut closes without a farewell, so that what was sent can't be taken for all.
 	cut bool
 
@@ -53,6 +55,9 @@ func newSession(srv *Server, g *guard, l Listener) *session {
 		id:   rand.Text()[:12],
 		conn: g, remote: address(g.RemoteAddr()), local: staysHere(g.Conn),
 		state: authorization, result: resultNone,
+	}
+	if c, ok := g.Conn.(interface{ Proxied() bool }); ok {
+		s.proxied = c.Proxied()
 	}
 	s.log = srv.config.Log
 	s.in.src, s.out.dst, s.out.pool = g, g, srv.buffers

@@ -96,6 +96,7 @@ type Pickup interface {
 type Login struct {
 	Session   string     // the POP3 session
 	Peer      netip.Addr // the client's address; invalid for a unix socket
+	Proxied   bool       // a PROXY header gave Peer
 	TLS       bool
 	Mechanism string // USER, PLAIN, LOGIN, SCRAM-SHA-256 or SCRAM-SHA-256-PLUS
 	Name      string // an account's address in any case, or a local part that one account has; empty with Exchange

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -76,7 +75,7 @@ func (s *Store) authenticate(ctx context.Context, l store.Login) (principal, err
 	name, acc := dir.login(l.Name)
 	// Any edit may make a wrong secret right.
 	attempt := string(binary.BigEndian.AppendUint64(nil, dir.revision)) + name + "\x00" + l.Secret
-	ticket, err := s.admit(ctx, name, acc, l.Peer, attempt)
+	ticket, err := s.admit(ctx, name, acc, l, attempt)
 	switch {
 	case err != nil:
 		return principal{}, err
@@ -94,13 +93,13 @@ func (s *Store) authenticate(ctx context.Context, l store.Login) (principal, err
 
 // admit asks the throttle, and waits as long as it says. It counts for all accounts with the same local part: whether names
 // are slowed down together does not tell which of them exist.
-func (s *Store) admit(ctx context.Context, name string, acc *account, peer netip.Addr, attempt string) (secret.Ticket, error) {
+func (s *Store) admit(ctx context.Context, name string, acc *account, l store.Login, attempt string) (secret.Ticket, error) {
 	local := name
 	if at := strings.LastIndexByte(name, '@'); at >= 0 {
 		local = name[:at]
 	}
 	ticket, err := s.throttle.Begin(secret.Attempt{
-		Account: local, Peer: peer, Known: s.logins.known(dropOf(acc), peer), Secret: attempt,
+		Account: local, Peer: l.Peer, Proxied: l.Proxied, Known: s.logins.known(dropOf(acc), l.Peer), Secret: attempt,
 	})
 	if err != nil {
 		return ticket, store.ErrThrottled
@@ -194,7 +193,7 @@ func (s *Store) exchange(ctx context.Context, l store.Login) (principal, error) 
 		return principal{}, err
 	}
 	first, wrong := conv.First(message)
-	ticket, err := s.admit(ctx, name, acc, l.Peer, "")
+	ticket, err := s.admit(ctx, name, acc, l, "")
 	if err != nil {
 		return principal{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -30,7 +31,9 @@ type ThrottlePolicy struct {
 	// Memory is how long an address is refused, and how long failures count: those of an address, or at an account, are
 	// forgotten once there was none for so long.
 	Memory time.Duration
-	Exempt []netip.Prefix // addresses whose failures count at the account alone
+	// Exempt are addresses whose failures count at the account alone, ExemptProxied those where a PROXY header gave the
+	// address.
+	Exempt, ExemptProxied []netip.Prefix
 }
 
 // Throttle slows down who guesses passwords. It counts failures of each client's network and at each account; an attempt at
@@ -60,6 +63,7 @@ type Attempt struct {
 	// Account is what is counted for: the same text for all spellings of a name.
 	Account string
 	Peer    netip.Addr // invalid for a client on this machine
+	Proxied bool       // a PROXY header gave Peer
 	Known   bool       // an owner of this account logs in from there
 	// Secret is what makes two attempts the same: name and secret, and whatever makes a wrong secret right. Empty where the
 	// secret is not known; then no attempt is like another.
@@ -131,7 +135,7 @@ func (t *Throttle) Begin(a Attempt) (Ticket, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	k.counted = network.IsValid() && !t.exempt(a.Peer)
+	k.counted = network.IsValid() && !t.exempt(a)
 	var turns []*failures
 	if f := t.remembered(&t.addresses, k.address, now); f != nil && k.counted {
 		if t.policy.BanAfter > 0 && f.n >= t.policy.BanAfter {
@@ -221,12 +225,11 @@ func (t *Throttle) remembered(table *recent[failures], key digest, now time.Time
 	return f
 }
 
-func (t *Throttle) exempt(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	for _, p := range t.policy.Exempt {
-		if p.Contains(a) {
-			return true
-		}
+func (t *Throttle) exempt(a Attempt) bool {
+	networks := t.policy.Exempt
+	if a.Proxied {
+		networks = t.policy.ExemptProxied
 	}
-	return false
+	peer := a.Peer.Unmap().WithZone("")
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(peer) })
 }

@@ -21,7 +21,8 @@ func (c *fakeClock) advance(by time.Duration) { c.at = c.at.Add(by) }
 func testPolicy() ThrottlePolicy {
 	return ThrottlePolicy{
 		Free: 2, MaxDelay: 8 * time.Second, BanAfter: 6, Memory: 15 * time.Minute,
-		Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fe80::/10")},
+		Exempt:        []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fe80::/10")},
+		ExemptProxied: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	}
 }
 
@@ -30,7 +31,7 @@ const throttled = time.Duration(-1)
 // step is one attempt that fails: how long after the one before it came, and how long it had to wait.
 type step struct {
 	account, peer, secret string
-	known                 bool
+	known, proxied        bool
 	after, wait           time.Duration
 	repeated              bool
 }
@@ -56,6 +57,13 @@ func TestThrottle(t *testing.T) {
 			{account: "7", peer: a, after: 14 * time.Minute, wait: throttled},
 			{account: "7", peer: b},
 			{account: "7", peer: a, after: time.Minute},
+		},
+		"exempt, unless a PROXY header gave the address": {
+			{account: "1", peer: "127.0.0.1"}, {account: "2", peer: "127.0.0.1"}, {account: "3", peer: "127.0.0.1"}, {account: "4", peer: "127.0.0.1"},
+			{account: "5", peer: "127.0.0.1", proxied: true}, {account: "6", peer: "127.0.0.1", proxied: true},
+			{account: "7", peer: "127.0.0.1", proxied: true}, {account: "8", peer: "127.0.0.1", proxied: true, wait: time.Second},
+			{account: "9", peer: "10.0.0.1", proxied: true}, {account: "10", peer: "10.0.0.1", proxied: true},
+			{account: "11", peer: "10.0.0.1", proxied: true}, {account: "12", peer: "10.0.0.1", proxied: true},
 		},
 		"one /64 is one client": {
 			{account: "1", peer: "2001:db8::1"}, {account: "2", peer: "2001:db8::2"}, {account: "3", peer: "2001:db8::3:4"},
@@ -102,7 +110,7 @@ func TestThrottle(t *testing.T) {
 			for i, s := range steps {
 				clock.advance(s.after)
 				peer, _ := netip.ParseAddr(s.peer)
-				k, err := th.Begin(Attempt{Account: s.account, Peer: peer, Secret: s.secret, Known: s.known})
+				k, err := th.Begin(Attempt{Account: s.account, Peer: peer, Secret: s.secret, Known: s.known, Proxied: s.proxied})
 				if errors.Is(err, ErrThrottled) {
 					k.Wait = throttled
 				}

@@ -50,12 +50,13 @@ const (
 	loginTLS = 1 << iota
 	loginExchange
 	loginBinding
-	loginFlags = loginTLS | loginExchange | loginBinding
+	loginProxied
+	loginFlags = loginTLS | loginExchange | loginBinding | loginProxied
 )
 
 func loginFrame(l store.Login) []byte {
 	flags := uint64(0)
-	for bit, set := range map[uint64]bool{loginTLS: l.TLS, loginExchange: l.Exchange != nil, loginBinding: l.Binding != nil} {
+	for bit, set := range map[uint64]bool{loginTLS: l.TLS, loginExchange: l.Exchange != nil, loginBinding: l.Binding != nil, loginProxied: l.Proxied} {
 		if set {
 			flags |= bit
 		}
@@ -76,7 +77,7 @@ func decodeLogin(b []byte) (l store.Login, exchange, ok bool) {
 	f := fields{b: b}
 	flags := f.uint(loginFlags)
 	l = store.Login{
-		TLS: flags&loginTLS != 0, Session: f.string(maxRequest), Peer: f.peer(), Mechanism: f.string(maxRequest),
+		TLS: flags&loginTLS != 0, Proxied: flags&loginProxied != 0, Session: f.string(maxRequest), Peer: f.peer(), Mechanism: f.string(maxRequest),
 		Name: f.string(maxRequest), Secret: f.string(maxRequest),
 	}
 	if binding := f.bytes(maxRequest); flags&loginBinding != 0 {

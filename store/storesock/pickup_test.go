@@ -18,7 +18,7 @@ import (
 // TestPickupCodecs: what is sent is what comes, and every truncation of it is refused.
 func TestPickupCodecs(t *testing.T) {
 	l := store.Login{
-		Session: "p", Peer: netip.MustParseAddr("192.0.2.1"), TLS: true, Mechanism: "PLAIN", Name: "a@b", Secret: "s ", Binding: []byte{1, 2},
+		Session: "p", Peer: netip.MustParseAddr("192.0.2.1"), TLS: true, Proxied: true, Mechanism: "PLAIN", Name: "a@b", Secret: "s ", Binding: []byte{1, 2},
 	}
 	m := store.Message{ID: store.ID{1, 15: 9}, Octets: math.MaxInt64, Foreign: strings.Repeat("~", maxForeign)}
 	deletion, err := encodeDeletion([]int{9, 0, 4}, 10)

@@ -101,6 +101,43 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+// TestProxyThrottle shows that an address from a PROXY header is slowed down when it guesses passwords, also one that would be
+// free if it were the connection's own.
+func TestProxyThrottle(t *testing.T) {
+	s := serveProxied(t, "[proxy]\ntrusted = [\"127.0.0.1\"]\n[limits]\nlogin_ban_after = 2\nlogin_max_delay = \"0s\"\n")
+	guess := func(header string) (answers []string) {
+		t.Helper()
+		for n := range 3 {
+			raw, err := net.Dial("tcp", s.addr["pop3s"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer raw.Close()
+			raw.SetDeadline(time.Now().Add(patience))
+			io.WriteString(raw, header)
+			c := tls.Client(raw, &tls.Config{InsecureSkipVerify: true})
+			fmt.Fprintf(c, "USER %s\r\nPASS wrong %d %d\r\nQUIT\r\n", alice, len(header), n) // one wrong secret counts once
+			text, err := io.ReadAll(c)
+			if err != nil {
+				t.Fatalf("%q: %v", text, err)
+			}
+			answers = append(answers, strings.Split(string(text), "\r\n")[2])
+		}
+		return answers
+	}
+	const wrong, later = "-ERR [AUTH] ", "-ERR [SYS/TEMP] "
+	for header, want := range map[string][3]string{
+		headerV1(netip.MustParseAddrPort("10.1.2.3:4711")): {wrong, wrong, later},
+		"PROXY UNKNOWN\r\n": {wrong, wrong, wrong},
+	} {
+		for i, answer := range guess(header) {
+			if !strings.HasPrefix(answer, want[i]) {
+				t.Errorf("%q, guess %d: %q, want %q", header, i, answer, want[i])
+			}
+		}
+	}
+}
+
 const helloMail = header + "\r\nHello.\r\n"
 
 // TestProxyHeader shows what counts as a header: one in two pieces does, UNKNOWN is the proxy itself, TLS begins behind it, and

@@ -16,7 +16,7 @@ func loginPolicy(c *config.Config) boltstore.LoginPolicy {
 			MaxDelay: c.Limits.LoginMaxDelay,
 			BanAfter: c.Limits.LoginBanAfter,
 			Memory:   c.Limits.LoginBanTime,
-			Exempt:   c.Limits.Exempt,
+			Exempt:   c.Limits.Exempt, ExemptProxied: c.Limits.ExemptProxied,
 		},
 	}
 }

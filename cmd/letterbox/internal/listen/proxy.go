@@ -93,7 +93,7 @@ func (t *terms) accept(c net.Conn) (_ net.Conn, proxied bool, err error) {
 	if !ok {
 		return nil, false, errNotIP
 	}
-	behind.peer = source
+	behind.peer, behind.given = source, true
 	return behind, true, nil
 }
 
@@ -152,11 +152,15 @@ func acceptUnspecified(r *bufio.Reader) error {
 type proxiedConn struct {
 	net.Conn               // to the proxy
 	peer     net.Addr      // who is behind it
+	given    bool          // the header said who
 	rest     *bufio.Reader // what came in one read with the header, nil once that was read
 }
 
 // RemoteAddr returns the address that the header gave.
 func (c *proxiedConn) RemoteAddr() net.Addr { return c.peer }
+
+// Proxied tells whether the header gave the address.
+func (c *proxiedConn) Proxied() bool { return c.given }
 
 // Read returns what stands behind the header.
 func (c *proxiedConn) Read(p []byte) (int, error) {
