@@ -3,7 +3,8 @@
 Standard input is one JSON object: profile (a folder; the same again is the same person again), host, port, security (plain, starttls
 or tls), user, password, cert (a PEM file: the certificate that is
 taken), leave (messages stay on the server). Standard output is one: status (0,
-or what Thunderbird gives as the reason why fetching failed), popstate (UIDL to state, as Thunderbird keeps them), messages (what
+what Thunderbird gives as the reason why fetching failed, or -1 when it asked what to do about the
+login, which is then cancelled), popstate (UIDL to state, as Thunderbird keeps them), messages (what
 its Inbox holds, base64, lines ended as in a file of Unix).
 
 Thunderbird is driven over Marionette, the remote control that it has from Firefox. Account, certificate and password are made by its own
@@ -90,6 +91,16 @@ const [o, done] = arguments;
 })().then(status => done({status}), error => done({error: String(error) + " " + error.stack}));
 """
 
+# Gives back a status of its own once nothing is under way. That the login failed is what the dialogue said.
+WAIT = """
+const [done] = arguments;
+const {MailServices} = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
+const {setTimeout} = ChromeUtils.importESModule("resource://gre/modules/Timer.sys.mjs");
+const server = MailServices.accounts.allServers.find(s => s.type == "pop3").wrappedJSObject;
+const look = () => server.runningClient ? setTimeout(look, 20) : done({status: -1});
+look();
+"""
+
 
 class Marionette:
     """Packets of LENGTH:JSON, each a list of type, number, and command or answer."""
@@ -126,6 +137,17 @@ class Marionette:
             raise RuntimeError(f"{command}: {error}")
         return value
 
+    def script(self, source, *arguments):
+        return self.call("WebDriver:ExecuteAsyncScript", script=source, args=arguments, newSandbox=False)["value"]
+
+    def cancel(self):
+        """Cancels a dialogue, where there is one."""
+        try:
+            self.call("WebDriver:DismissAlert")
+        except RuntimeError as error:
+            if "no such alert" not in str(error):
+                raise
+
 
 def start(o):
     """Starts Thunderbird on the profile, reaching no network but this machine's."""
@@ -148,7 +170,10 @@ def start(o):
 
 def fetch(o, process, deadline):
     control = Marionette(o["profile"], process, deadline)
-    answer = control.call("WebDriver:ExecuteAsyncScript", script=FETCH, args=[o], newSandbox=False)["value"]
+    answer = control.script(FETCH, o)
+    while answer is None:  # a dialogue: the login failed, and a person is asked what to do
+        control.cancel()
+        answer = control.script(WAIT)
     if "error" in answer:
         raise RuntimeError(answer["error"])
     control.call("Marionette:Quit", flags=["eAttemptQuit"])
