@@ -1,11 +1,11 @@
 """Lets Thunderbird fetch mail once, without a window: one start, one look for mail, one clean end.
 
 Standard input is one JSON object: profile (a folder; the same again is the same person again), host, port, security (plain, starttls
-or tls), user, password, cert (a PEM file: the certificate that is
-taken), leave (messages stay on the server). Standard output is one: status (0,
-what Thunderbird gives as the reason why fetching failed, or -1 when it asked what to do about the
-login, which is then cancelled), popstate (UIDL to state, as Thunderbird keeps them), messages (what
-its Inbox holds, base64, lines ended as in a file of Unix).
+or tls), user, password, cert (a PEM file: the certificate that is taken), leave (messages stay on the server).
+
+Standard output is one: status (0, what Thunderbird gives as the reason why fetching failed, or -1 when it asked what to do about a
+failed login, which is then cancelled), popstate (UIDL to state, as Thunderbird keeps them), messages (what its Inbox holds, base64,
+lines ended as in a file of Unix).
 
 Thunderbird is driven over Marionette, the remote control that it has from Firefox. Account, certificate and password are made by its own
 interfaces, so they are stored as if somebody had typed them.
