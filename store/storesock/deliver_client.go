@@ -230,8 +230,8 @@ func (p *pool) call(ctx context.Context, request []byte) (*wire, []byte, error) 
 		switch failure := (*remoteFailure)(nil); {
 		case err == nil:
 			return w, answer, nil
-		case errors.As(err, &failure):
-			p.settle(w, err)
+		case errors.As(err, &failure) && !failure.over: // a refusal is of a draft that was discarded on it before
+			p.put(w)
 			return nil, nil, failure.err
 		}
 		w.conn.Close()

@@ -270,3 +270,25 @@ func TestTooManyDeliveries(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLateRefusal: what the owner says of a draft that was discarded meanwhile is no answer to the next request.
+func TestLateRefusal(t *testing.T) {
+	discarded, asked := make(chan struct{}), make(chan struct{})
+	b := &box{writeErr: store.ErrFull, beforeWrite: func() { <-discarded }}
+	s := startServices(t, b)
+	d := s.deliverer(t)
+	aborted := begin(t, d)
+	if _, err := aborted.Write(make([]byte, bodyChunk+1)); err != nil { // the first chunk is sent
+		t.Fatal(err)
+	}
+	aborted.Discard()
+	go func() {
+		defer close(asked)
+		if _, err := d.Resolve(t.Context(), store.Attempt{To: "x"}); err != nil {
+			t.Errorf("another request: %v", err)
+		}
+	}()
+	soon(t, "the request", func() bool { d.pool.mu.Lock(); defer d.pool.mu.Unlock(); return len(d.pool.idle) == 0 })
+	close(discarded)
+	<-asked
+}

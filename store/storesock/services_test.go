@@ -33,7 +33,7 @@ type box struct {
 
 	resolveErr, beginErr, writeErr, commitErr, openErr error
 	retrieve                                           func(i int) (io.ReadCloser, error) // nil: the message
-	beforeCommit                                       func()                             // of a draft
+	beforeWrite, beforeCommit                          func()                             // of a draft
 	beforeOpen                                         func(ctx context.Context)
 	beforeDelete                                       func()
 }
@@ -62,6 +62,9 @@ type boxDraft struct {
 func (d *boxDraft) ID() store.ID { return d.id }
 
 func (d *boxDraft) Write(p []byte) (int, error) {
+	if d.b.beforeWrite != nil {
+		d.b.beforeWrite()
+	}
 	if d.b.writeErr != nil {
 		return 0, d.b.writeErr
 	}
