@@ -35,15 +35,22 @@ func openSocket(name, path string, mode fs.FileMode) (net.Listener, error) {
 	return l, nil
 }
 
-// serveSocket opens one of the store's sockets and serves it until the process stops.
+// serveSocket opens one of the store's sockets and serves it until the process stops: then what is under way there is waited
+// for, since it needs the store, which is closed later.
 func (s *process) serveSocket(name, path string, mode fs.FileMode, serve func(context.Context, net.Listener) error) error {
 	l, err := openSocket(name, path, mode)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s.defers(func(context.Context) error { cancel(); return closeListener(l) })
+	done := make(chan struct{})
+	s.defers(func(context.Context) error {
+		cancel()
+		<-done
+		return closeListener(l)
+	})
 	s.tasks.Go(func() {
+		defer close(done)
 		if err := serve(ctx, l); err != nil && ctx.Err() == nil {
 			s.fail(fmt.Errorf("%s socket: %w", name, err))
 		}
