@@ -107,12 +107,15 @@ type process struct {
 // all are open. What was opened when it fails is closed by stop.
 func (s *process) start(ctx context.Context) error {
 	for _, step := range s.steps() {
-		if err := step(ctx); err != nil {
-			return err
-		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	s.up.Store(true)
 	s.log.Info().Str("version", s.Version).Str("data", s.Config.Data).Msg("ready")

@@ -14,8 +14,13 @@ import (
 const supervisorName = "supervisor"
 
 // underSupervisor returns a context that ends with the supervisor, and where that is told what happens; nil where no
-// supervisor started this process.
+// supervisor started this process. Of one that is gone already nothing is left, and the context has ended.
 func underSupervisor(ctx context.Context) (context.Context, io.Writer) {
+	if listen.ParentGone() {
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		return gone, nil
+	}
 	f := listen.InheritedFile(supervisorName)
 	if f == nil {
 		return ctx, nil

@@ -33,6 +33,13 @@ func inherited(getenv func(string) string, pid, parent int) []string {
 	return names
 }
 
+// ParentGone tells whether the parent that meant to hand over sockets has ended before this process could look: then it is
+// the child of another, and what was handed over is nobody's.
+func ParentGone() bool {
+	parent := os.Getenv(EnvParent)
+	return parent != "" && !isID(parent, os.Getppid())
+}
+
 func isID(text string, id int) bool {
 	n, err := strconv.Atoi(text)
 	return err == nil && n == id
