@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/user"
 	"strconv"
@@ -88,7 +89,7 @@ func lookup(name string) (id identity, err error) {
 	case known != nil:
 		id.uid, id.gid, id.groups, err = numbers(known)
 	case withGroup:
-		id.uid, err = strconv.Atoi(userName)
+		id.uid, err = number(userName)
 	default:
 		err = userErr
 	}
@@ -107,13 +108,22 @@ func lookup(name string) (id identity, err error) {
 	return id, nil
 }
 
+// number reads an id. The kernel takes 32 bits of a larger one, which may be root's, and the highest for no id.
+func number(text string) (int, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err == nil && n == math.MaxUint32 {
+		err = strconv.ErrRange
+	}
+	return int(n), err
+}
+
 func numbers(u *user.User) (uid, gid int, groups []int, err error) {
-	uid, uidErr := strconv.Atoi(u.Uid)
-	gid, gidErr := strconv.Atoi(u.Gid)
+	uid, uidErr := number(u.Uid)
+	gid, gidErr := number(u.Gid)
 	groups = []int{gid}
 	names, _ := u.GroupIds() // none is enough
 	for _, text := range names {
-		if n, err := strconv.Atoi(text); err == nil && n != gid {
+		if n, err := number(text); err == nil && n != gid {
 			groups = append(groups, n)
 		}
 	}
@@ -124,7 +134,7 @@ func lookupGroup(name string) (int, error) {
 	if g, err := user.LookupGroup(name); err == nil {
 		name = g.Gid
 	}
-	gid, err := strconv.Atoi(name)
+	gid, err := number(name)
 	if err != nil {
 		return 0, fmt.Errorf("there is no group %q here", name)
 	}

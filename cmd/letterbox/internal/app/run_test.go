@@ -71,7 +71,7 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"nosuchuser": "no user", "65111": "goes with a group", "1:nosuchgroup": "no group", "root": "than root", "0:0": "than root", "": "no user", "-5:1": "than root",
+		"nosuchuser": "no user", "65111": "goes with a group", "1:nosuchgroup": "no group", "root": "than root", "4294967296:1": "", "1:4294967295": "no group", "0:0": "than root", "": "no user", "-5:1": "no user",
 	} {
 		if got, err := lookup(name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is %+v, %v; want an error with %q", name, got, err, want)
