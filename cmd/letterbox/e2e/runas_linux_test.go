@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,14 +26,22 @@ func TestRunAs(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	data := filepath.Join(dir, "data")
+	data, lmtp := filepath.Join(dir, "data"), filepath.Join(dir, "lmtp")
+	if err := errors.Join(os.Mkdir(lmtp, 0o755), os.Chown(lmtp, user, user)); err != nil {
+		t.Fatal(err)
+	}
+	lmtp = filepath.Join(lmtp, "sock")
 	cmd := letterbox(t, "serve", "--split", "--run-as", fmt.Sprintf("%d:%d", user, user), "--data", data, "--log-format", "json",
-		"--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--pop3s", "off", "--metrics", "off", "--account", alice+":"+password)
+		"--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0", "--pop3s", "off", "--metrics", "off", "--lmtp", "unix:"+lmtp,
+		"--account", alice+":"+password)
 	cmd.Dir = "/"
 	cmd.Env = []string{"LETTERBOX_CONFIG=/dev/null"}
 	s := newServer(t, shapeSplit, data)
 	s.start("serve", cmd)
-	s.ready("smtp", "pop3")
+	s.ready("smtp", "pop3", "lmtp")
+	if info, err := os.Stat(lmtp); err != nil || info.Sys().(*syscall.Stat_t).Uid != user {
+		t.Errorf("the unix socket is not the user's: %v, %+v", err, info)
+	}
 	pids := []int{cmd.Process.Pid}
 	for _, role := range roles() {
 		pids = append(pids, s.childProcess(role).Pid)

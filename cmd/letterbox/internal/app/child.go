@@ -34,7 +34,7 @@ const (
 	storeStop  = closeTime - 1*time.Second
 )
 
-// ExitError is the end of one of the supervisor's processes before it ever was ready. It has said why on standard error.
+// ExitError is the end of one of the supervisor's processes by itself. It has said why on standard error.
 type ExitError struct {
 	Role Role
 	Code int // its exit status
@@ -56,6 +56,7 @@ type child struct {
 
 	ready  chan struct{} // closed when a process of it was ready for the first time
 	seen   sync.Once     // closes ready
+	end    error         // after keep: what went wrong at the last one's end
 	mu     sync.Mutex
 	living *os.Process // nil between two
 }
@@ -73,10 +74,11 @@ func (c *child) keep(ctx context.Context) {
 		began := time.Now()
 		err := c.once(ctx)
 		if ctx.Err() != nil {
+			c.end = c.badEnd(err)
 			return
 		}
-		if failed := (*ExitError)(nil); errors.As(err, &failed) && !c.wasReady() {
-			c.fail(failed)
+		if killed := (*exec.ExitError)(nil); !errors.As(err, &killed) && !c.wasReady() {
+			c.fail(err)
 			return
 		}
 		if time.Since(began) >= soundTime {
@@ -92,6 +94,18 @@ func (c *child) keep(ctx context.Context) {
 	}
 }
 
+// badEnd returns what is wrong with the end of a process that was told to end; nil where nothing is.
+func (c *child) badEnd(err error) error {
+	ended, killed := (*ExitError)(nil), (*exec.ExitError)(nil)
+	switch {
+	case errors.As(err, &ended) && ended.Code != 0:
+		return ended
+	case errors.As(err, &killed) && killed.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+		return fmt.Errorf("%s did not end within %s and was killed", c.role, c.stop)
+	}
+	return nil
+}
+
 func (c *child) wasReady() bool {
 	select {
 	case <-c.ready:
@@ -102,7 +116,7 @@ func (c *child) wasReady() bool {
 }
 
 // once runs one process to its end, which it is told to come to when ctx ends. The error of one that ended by itself is an
-// *ExitError.
+// *ExitError, of one that was killed an *exec.ExitError, and any other that of a process that was not started.
 func (c *child) once(ctx context.Context) error {
 	ours, theirs, err := connection()
 	if err != nil {
@@ -118,7 +132,7 @@ func (c *child) once(ctx context.Context) error {
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
-		return err
+		return &InputError{fmt.Sprintf("%s can't be started by uid %d: %s", c.role, os.Geteuid(), err), err}
 	}
 	c.setLiving(cmd.Process)
 	defer c.setLiving(nil)

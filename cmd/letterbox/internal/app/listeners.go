@@ -25,6 +25,11 @@ type listener struct {
 // metricsName is the one listener that speaks no mail.
 const metricsName = "metrics"
 
+// Which sockets are opened. A unix socket belongs to whoever makes it: it is made by who has given up the rights of root.
+func everything(listen.Address) bool { return true }
+func isUnix(a listen.Address) bool   { return a.Network == "unix" }
+func notUnix(a listen.Address) bool  { return !isUnix(a) }
+
 // wanted returns the addresses that a role listens on by the name of what is spoken there, in the order of the summary.
 func wanted(c *config.Config, role Role) []listener {
 	var all []listener
@@ -52,15 +57,24 @@ func wanted(c *config.Config, role Role) []listener {
 		web = c.Metrics.POP3D
 	}
 	add(web, metricsName, metricsName)
+	// The key holds the address too: a process that is started again after the configuration changed finds no socket of
+	// another one, and each of its own wherever that stands now. A number tells apart two addresses with port 0.
+	twins := map[string]int{}
+	for i, l := range all {
+		what := fmt.Sprintf("%s %s", l.name, l.address)
+		all[i].key = url.QueryEscape(fmt.Sprintf("%s #%d", what, twins[what]))
+		twins[what]++
+	}
 	return all
 }
 
-// openWanted opens every socket of a role and serves none. What was opened is returned also with an error.
-func openWanted(c *config.Config, role Role) (all []listener, err error) {
-	for i, w := range wanted(c, role) {
-		// The key holds the address too: a process that is started again after the configuration changed finds no socket
-		// of another one. Its number tells apart two addresses with port 0.
-		w.key = url.QueryEscape(fmt.Sprintf("%s %s #%d", w.name, w.address, i))
+// openWanted opens every socket of a role for which want is true, and serves none. What was opened is returned also with an
+// error.
+func openWanted(c *config.Config, role Role, want func(listen.Address) bool) (all []listener, err error) {
+	for _, w := range wanted(c, role) {
+		if !want(w.address) {
+			continue
+		}
 		opened, err := listen.InheritedAll(w.key)
 		if err == nil && opened == nil {
 			opened, err = listen.Open(w.address)
@@ -76,7 +90,7 @@ func openWanted(c *config.Config, role Role) (all []listener, err error) {
 }
 
 func (s *process) openListeners(context.Context) error {
-	opened, err := openWanted(s.Config, s.Role)
+	opened, err := openWanted(s.Config, s.Role, everything)
 	for _, l := range opened {
 		s.defers(func(context.Context) error { return closeListener(l.Listener) })
 	}

@@ -28,23 +28,26 @@ type SplitOptions struct {
 
 // RunSplit runs store, smtpd and pop3d as three processes until ctx ends. It opens all sockets itself, and keeps them while
 // a process is started again after its end, so that no connection is refused meanwhile. It stops the daemons before the
-// store, all within 30 s. An *ExitError means that a process failed before it was ever ready.
+// store, all within 30 s. An *ExitError means that a process failed before it was ever ready, or at its end.
 func RunSplit(ctx context.Context, o SplitOptions) error {
 	log, gate := newLog(o.Config.Log, o.Format, o.Log)
 	log = log.With().Str("role", "supervisor").Logger()
 	s := &supervisor{SplitOptions: o, log: log, gate: gate, notify: notifier{log: log}, failed: make(chan error, 1)}
 	defer s.close()
-	if err := s.open(); err != nil {
+	s.prepare()
+	if err := s.open(notUnix); err != nil {
 		return err
 	}
 	if err := s.drop(); err != nil {
 		return err
 	}
+	if err := s.open(isUnix); err != nil {
+		return err
+	}
 	err := s.run(ctx)
 	s.notify.stopping()
 	s.log.Info().Msg("stopping")
-	s.stop()
-	return err
+	return errors.Join(err, s.stop())
 }
 
 // supervisor starts the processes and holds what outlives each of them.
@@ -62,14 +65,9 @@ type supervisor struct {
 	daemons, store         sync.WaitGroup
 }
 
-// open opens the sockets of all roles, by whatever right this process has now.
-func (s *supervisor) open() error {
+// prepare makes the children, which have no sockets yet.
+func (s *supervisor) prepare() {
 	for _, role := range Split() {
-		opened, err := openWanted(s.Config, role)
-		s.opened = append(s.opened, opened...)
-		if err != nil {
-			return err
-		}
 		c := &child{
 			role: role, log: s.log, stop: daemonStop, fail: s.fail, ready: make(chan struct{}),
 			make: func(ctx context.Context) *exec.Cmd { return s.command(ctx, role) },
@@ -78,6 +76,17 @@ func (s *supervisor) open() error {
 			c.stop = storeStop
 		}
 		s.children = append(s.children, c)
+	}
+}
+
+// open opens those sockets of all roles for which want is true, by whatever right this process has now.
+func (s *supervisor) open(want func(listen.Address) bool) error {
+	for _, c := range s.children {
+		opened, err := openWanted(s.Config, c.role, want)
+		s.opened = append(s.opened, opened...)
+		if err != nil {
+			return err
+		}
 		if err := c.take(opened); err != nil {
 			return err
 		}
@@ -198,12 +207,18 @@ func (s *supervisor) fail(err error) {
 	}
 }
 
-// stop ends the daemons and then the store: what is under way needs it until then.
-func (s *supervisor) stop() {
+// stop ends the daemons and then the store: what is under way needs it until then. It returns how those ended that did not
+// end well.
+func (s *supervisor) stop() error {
 	s.stopDaemons()
 	s.daemons.Wait()
 	s.stopStore()
 	s.store.Wait()
+	var errs []error
+	for _, c := range s.children {
+		errs = append(errs, c.end)
+	}
+	return errors.Join(errs...)
 }
 
 // close closes the sockets.
