@@ -82,3 +82,28 @@ func TestSystemdConfiguration(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, text)
 	}
 }
+
+// TestRolesStartAgain: no role reaches systemd's limit of starts, five in 10 s, behind which it and its sockets stay down.
+func TestRolesStartAgain(t *testing.T) {
+	for _, role := range roles() {
+		unit, err := os.ReadFile(filepath.Join(systemdFolder, "letterbox-"+role+".service"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(string(unit), "[Service]")
+		if !strings.Contains(head, "\nStartLimitIntervalSec=0\n") {
+			t.Errorf("%s stays down after a few ends", role)
+		}
+	}
+}
+
+// TestComposeRunIsSticky: the daemons make their health sockets in the folder in which those of the store are, and replace none.
+func TestComposeRunIsSticky(t *testing.T) {
+	compose, err := os.ReadFile(repository + "/deploy/compose.split.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(compose), ",mode=1770\"") {
+		t.Error("a daemon may take the place of another's socket")
+	}
+}
