@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/storesock"
 )
 
 // readyTime bounds one look at the store.
@@ -32,8 +33,10 @@ func (s *process) ready() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
 	defer cancel()
-	if s.ping != nil && s.ping(ctx) != nil {
-		return errors.New("the store's process does not answer: is letterbox store running, and may this user reach its socket?")
+	if s.ping != nil {
+		if err := unreachable(s.ping(ctx)); err != nil {
+			return err
+		}
 	}
 	if s.store != nil {
 		if err := s.directoryReady(); err != nil {
@@ -44,6 +47,18 @@ func (s *process) ready() error {
 		return s.domainsReady(ctx)
 	}
 	return nil
+}
+
+// unreachable says what an operator can do about a store that can't be asked.
+func unreachable(err error) error {
+	version, other := (*storesock.ProtocolError)(nil), (*storesock.StoreError)(nil)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &version), errors.As(err, &other):
+		return err // numbers of protocols or of stores
+	}
+	return errors.New("the store's process does not answer: is letterbox store running, and may this user reach its socket?")
 }
 
 // directoryReady tells whether the store knows somebody to take mail for.
