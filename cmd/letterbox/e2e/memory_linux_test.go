@@ -117,27 +117,6 @@ func largeDelivery(addr string, octets int) error {
 	return err
 }
 
-// beginData opens a session and begins a message with its header.
-func beginData(addr string) (*conn, error) {
-	c, err := dialSMTP(addr)
-	if err != nil {
-		return nil, err
-	}
-	for _, step := range [][2]string{{"250", "MAIL FROM:<" + sender + ">"}, {"250", "RCPT TO:<" + alice + ">"}, {"354", "DATA"}} {
-		if _, err = c.smtp(step[0], "%s", step[1]); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		_, err = io.WriteString(c, header)
-	}
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
 // writeLines writes so many octets of lines without dots; the first is empty and ends the header.
 func writeLines(w io.Writer, octets int) error {
 	block := bytes.Repeat([]byte("\r\n"+strings.Repeat("x", 62)), 1024)

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -33,6 +35,39 @@ func TestStoreStopsLast(t *testing.T) {
 		t.Errorf("the sender of a message that was under way saw %v", err)
 	}
 	<-s.procs[0].done // the store; a second SIGTERM would cut it off
+}
+
+// TestStopRefuses stops letterbox while a message is on its way: who connects meanwhile is refused, and the message is finished.
+func TestStopRefuses(t *testing.T) {
+	for _, shape := range []string{shapeServe, shapeSplit} {
+		t.Run(shape, func(t *testing.T) {
+			s := serveShape(t, shape, filepath.Join(t.TempDir(), "data"))
+			c, err := beginData(s.addr["smtp"])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			s.procs[0].cmd.Process.Signal(syscall.SIGTERM)
+			deadline := time.Now().Add(patience)
+			for {
+				late, err := net.Dial("tcp", s.addr["smtp"])
+				if errors.Is(err, syscall.ECONNREFUSED) {
+					break
+				}
+				if err == nil {
+					late.Close()
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("a connection while it stops: %v", err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+			if _, err := c.smtp("250", "."); err != nil {
+				t.Errorf("the sender of a message that was under way saw %v", err)
+			}
+			<-s.procs[0].done
+		})
+	}
 }
 
 // waitForDraft waits until the store has begun a file for a large body.

@@ -273,3 +273,24 @@ func put(t *testing.T, s *server, raw []byte, rcpts ...string) (id string) {
 	}
 	return id
 }
+
+// beginData opens a session and begins a message with its header.
+func beginData(addr string) (*conn, error) {
+	c, err := dialSMTP(addr)
+	if err != nil {
+		return nil, err
+	}
+	for _, step := range [][2]string{{"250", "MAIL FROM:<" + sender + ">"}, {"250", "RCPT TO:<" + alice + ">"}, {"354", "DATA"}} {
+		if _, err = c.smtp(step[0], "%s", step[1]); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		_, err = io.WriteString(c, header)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}

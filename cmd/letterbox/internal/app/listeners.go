@@ -152,11 +152,17 @@ func (s *process) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
 	var errs []error
+	var names []string
 	for _, l := range s.listeners {
-		if l.name != metricsName { // it answers until the end
-			errs = append(errs, closeListener(l.Listener))
+		if l.name == metricsName { // it answers until the end
+			continue
+		}
+		errs = append(errs, closeListener(l.Listener))
+		if names = append(names, l.key); l.address.Network == "fd" {
+			names = append(names, l.address.Text)
 		}
 	}
+	listen.CloseInherited(names...)
 	for _, err := range s.shutdown(ctx) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			// Whoever stalls must not make a stop a failure. What had no acknowledgement is the sender's still.

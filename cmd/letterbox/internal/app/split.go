@@ -211,6 +211,7 @@ func (s *supervisor) fail(err error) {
 // end well.
 func (s *supervisor) stop() error {
 	s.stopDaemons()
+	s.close() // who connects now is refused, and not left waiting
 	s.daemons.Wait()
 	s.stopStore()
 	s.store.Wait()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -75,6 +76,16 @@ func InheritedAll(name string) ([]net.Listener, error) {
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// CloseInherited closes the handed-over sockets of these names for good: a process that ends slowly must not keep an address
+// that it does not serve any more. Nothing of these names may be opened afterwards.
+func CloseInherited(names ...string) {
+	for i, n := range inherited(os.Getenv, os.Getpid(), os.Getppid()) {
+		if slices.Contains(names, n) {
+			syscall.Close(firstInherited + i) //nolint:errcheck // it was only listened on
+		}
+	}
 }
 
 // InheritedFile returns the handed-over descriptor of that name, which may be anything, or nil when there is none.
