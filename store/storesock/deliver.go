@@ -41,7 +41,7 @@ const (
 	freeFinal   = 64 << 10
 	finalMemory = 64 << 20
 	// maxTargets bounds the maildrops of one forward-path.
-	maxTargets = maxFrame / (binary.MaxVarintLen64 + 1)
+	maxTargets = (maxFrame - 1 - len(store.ID{})) / (binary.MaxVarintLen64 + 1)
 	// maxCode is the longest code of an error.
 	maxCode = 64
 )
@@ -64,16 +64,28 @@ func decodeAttempt(b []byte) (a store.Attempt, ok bool) {
 	return a, f.end()
 }
 
-func targetFrame(t store.Target) []byte {
-	b := []byte{byte(answerFrame), 0, 0, 0, 0}
+// envelopeOf is the Envelope with which the transaction of a begins its message.
+func envelopeOf(a store.Attempt) store.Envelope {
+	return store.Envelope{Session: a.Session, From: a.From, Declared: max(a.Size, 0)}
+}
+
+// targetFrame holds the maildrops, then the number of drafts that are prepared, 0 or 1, and its id.
+func targetFrame(t store.Target, prepared ...store.ID) []byte {
+	b := make([]byte, headLength, 64)
+	b[0] = byte(answerFrame)
 	b = binary.AppendUvarint(b, uint64(len(t.Maildrops)))
 	for _, m := range t.Maildrops {
 		b = binary.AppendUvarint(b, uint64(m))
 	}
+	b = binary.AppendUvarint(b, uint64(len(prepared)))
+	for _, id := range prepared {
+		b = append(b, id[:]...)
+	}
 	return closeFrame(b, 0, len(b)-headLength)
 }
 
-func decodeTarget(b []byte) (t store.Target, ok bool) {
+// decodeTarget returns the id of the draft that is prepared, or none.
+func decodeTarget(b []byte) (t store.Target, prepared *store.ID, ok bool) {
 	f := fields{b: b}
 	n := f.uint(uint64(min(maxTargets, len(b)))) // each takes an octet at least
 	if n > 0 {
@@ -82,7 +94,11 @@ func decodeTarget(b []byte) (t store.Target, ok bool) {
 	for i := range t.Maildrops {
 		t.Maildrops[i] = store.MaildropID(f.uint(math.MaxUint64))
 	}
-	return t, f.end()
+	if f.uint(1) == 1 {
+		id := f.id()
+		prepared = &id
+	}
+	return t, prepared, f.end()
 }
 
 func envelopeFrame(e store.Envelope) []byte {

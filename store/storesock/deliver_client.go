@@ -2,7 +2,6 @@ package storesock
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -18,14 +17,14 @@ const (
 	// cancelGrace is how long the outcome of a commit is waited for once the caller's context has ended: to give up
 	// earlier would make a message that is durable an error.
 	cancelGrace = 5 * time.Second
-	// maxIdle is how many connections that nobody uses are kept, each for idleTime.
-	maxIdle  = 64
-	idleTime = time.Minute
 )
 
 // Deliverer is a store.Deliverer at the other end of a socket. It connects when it is needed, and again after the owner was
 // away; while the owner is, every call fails with store.ErrUnavailable at once. Each draft has a connection for itself while
 // it is open, and so has each Resolve. Its methods may be called by any number of goroutines.
+//
+// With the answer to the first Resolve of a transaction comes the id of a draft for it, so that Begin need not ask. An owner
+// that went away in between is noticed by Write or Commit, with store.ErrUnavailable as well.
 type Deliverer struct{ pool *pool }
 
 var _ store.Deliverer = (*Deliverer)(nil)
@@ -56,22 +55,31 @@ var errRequestSize = fmt.Errorf("more than %d KiB in one request to the store", 
 
 // Resolve implements store.Deliverer.
 func (d *Deliverer) Resolve(ctx context.Context, a store.Attempt) (store.Target, error) {
-	w, answer, err := d.pool.call(ctx, attemptFrame(a))
+	e := envelopeOf(a)
+	w, answer, err := d.pool.call(ctx, &e, attemptFrame(a))
 	if err != nil {
 		return store.Target{}, err
 	}
-	t, ok := decodeTarget(answer)
+	t, id, ok := decodeTarget(answer)
 	if !ok {
 		w.conn.Close()
 		return store.Target{}, transport(ctx, errFrame)
 	}
+	w.prepare(e, id)
 	d.pool.put(w)
 	return t, nil
 }
 
 // Begin implements store.Deliverer.
 func (d *Deliverer) Begin(ctx context.Context, e store.Envelope) (store.Draft, error) {
-	w, answer, err := d.pool.call(ctx, envelopeFrame(e))
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	e.Declared = max(e.Declared, 0)
+	if w, id := d.pool.prepared(e, time.Now()); w != nil {
+		return &draft{pool: d.pool, id: id, wire: w}, nil
+	}
+	w, answer, err := d.pool.call(ctx, nil, envelopeFrame(e))
 	if err != nil {
 		return nil, err
 	}
@@ -142,104 +150,6 @@ func (o *owner) recognize(id string) error {
 		return &StoreError{Ours: o.id, Theirs: id}
 	}
 	return nil
-}
-
-// pool holds the connections that nobody uses.
-type pool struct {
-	owner  owner
-	chunks sync.Pool // of *chunk
-
-	mu     sync.Mutex
-	idle   []idleWire // the one that was used last at the end
-	closed bool
-}
-
-type idleWire struct {
-	*wire
-	since time.Time
-}
-
-// get returns a connection, and whether it was used before.
-func (p *pool) get(ctx context.Context) (w *wire, used bool, err error) {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, false, errPoolClosed
-	}
-	if last := len(p.idle) - 1; last >= 0 {
-		w, p.idle = p.idle[last].wire, p.idle[:last]
-	}
-	p.mu.Unlock()
-	if w != nil {
-		return w, true, nil
-	}
-	w, err = p.owner.dial(ctx)
-	return w, false, err
-}
-
-var errPoolClosed = fmt.Errorf("%w: this side is closing", store.ErrUnavailable)
-
-// put gives back a connection on which nothing is under way.
-func (p *pool) put(w *wire) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || w.r.Buffered() > 0 {
-		w.conn.Close()
-		return
-	}
-	now := time.Now()
-	p.idle = append(p.idle, idleWire{w, now})
-	if oldest := p.idle[0]; len(p.idle) > maxIdle || now.Sub(oldest.since) > idleTime {
-		oldest.conn.Close()
-		p.idle = append(p.idle[:0], p.idle[1:]...)
-	}
-}
-
-// clear closes what is idle: one connection of the pool broke, so the owner may have been away.
-func (p *pool) clear() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, w := range p.idle {
-		w.conn.Close()
-	}
-	p.idle = nil
-}
-
-func (p *pool) close() {
-	p.mu.Lock()
-	p.closed = true
-	p.mu.Unlock()
-	p.clear()
-}
-
-// call sends a request that does no harm when it is sent twice, and returns its answer and the connection, which is the
-// caller's from then on. An error of the owner's gives the connection back.
-func (p *pool) call(ctx context.Context, request []byte) (*wire, []byte, error) {
-	if len(request) > headLength+maxRequest {
-		return nil, nil, errRequestSize
-	}
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		w, used, err := p.get(ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		answer, err := roundTrip(ctx, w, request)
-		switch failure := (*remoteFailure)(nil); {
-		case err == nil:
-			return w, answer, nil
-		case errors.As(err, &failure) && !failure.over: // a refusal is of a draft that was discarded on it before
-			p.put(w)
-			return nil, nil, failure.err
-		}
-		w.conn.Close()
-		if !used || ctx.Err() != nil {
-			return nil, nil, transport(ctx, err)
-		}
-		p.clear() // its other end was closed meanwhile; a fresh one tells whether the owner is there
-	}
 }
 
 // remoteFailure is what a failure frame says; all other errors are the connection's.

@@ -44,10 +44,10 @@ type deliverSession struct {
 	*deliverServer
 	wire *wire
 
-	open     atomic.Bool // a draft is
-	draft    store.Draft // nil while none is open
+	phase    atomic.Int64   // what a stop finds: idlePhase, openPhase, or when the draft was prepared, in Unix nanoseconds
+	draft    store.Draft    // nil while none is prepared or open
+	envelope store.Envelope // of the draft
 	outcome  *outcome
-	sid      string // the SMTP session of the draft
 	final    []byte // what came of the Final
 	hasParts bool
 	reserved int64 // of finals
@@ -64,13 +64,7 @@ func (s *deliverServer) session(ctx context.Context, c net.Conn) {
 	}
 	d := &deliverSession{deliverServer: s, wire: w}
 	defer d.drop()
-	stop := context.AfterFunc(ctx, func() {
-		grace := time.Duration(0)
-		if d.open.Load() {
-			grace = s.grace
-		}
-		w.stopReading(time.Now().Add(grace))
-	})
+	stop := context.AfterFunc(ctx, func() { w.stopReading(d.lastRead(time.Now())) })
 	defer stop()
 	for err == nil {
 		err = d.step(ctx)
@@ -78,25 +72,61 @@ func (s *deliverServer) session(ctx context.Context, c net.Conn) {
 	s.ended(ctx, err)
 }
 
+const (
+	idlePhase = 0
+	openPhase = -1
+)
+
+// lastRead is how long a service that stops now reads. The client of a draft that was prepared not long ago may have begun
+// it.
+func (d *deliverSession) lastRead(now time.Time) time.Time {
+	switch phase := d.phase.Load(); phase {
+	case idlePhase:
+		return now
+	case openPhase:
+		return now.Add(d.grace)
+	default:
+		return time.Unix(0, phase).Add(d.grace)
+	}
+}
+
 // step reads one frame and does what it says. An error ends the connection.
 func (d *deliverSession) step(ctx context.Context) error {
+	var until time.Time // none: a draft is as slow as its sender, whom the receiver watches, and ends with its connection
+	limit := maxFrame
 	if d.draft == nil {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return d.request(context.WithoutCancel(ctx)) // what came whole is answered, also while the service stops
+		until, limit = time.Now().Add(d.idle), maxRequest
 	}
-	// A draft is as slow as its sender, whom the receiver watches: it ends with its connection.
-	kind, n, err := d.wire.head(time.Time{}, maxFrame)
-	switch {
-	case err != nil: // also one that ends here: the draft is aborted
+	kind, n, err := d.wire.head(until, limit)
+	if err != nil { // also one that ends here: the draft is aborted
 		return err
+	}
+	ctx = context.WithoutCancel(ctx) // what came whole is answered, also while the service stops
+	if d.phase.Load() != openPhase {
+		switch kind {
+		case resolveFrame, beginFrame, askFrame:
+			return d.request(ctx, kind, n)
+		}
+		if d.draft == nil {
+			return errFrame
+		}
+		d.phase.Store(openPhase)
+	}
+	return d.compose(ctx, kind, n)
+}
+
+// compose does what may be said while a draft is open.
+func (d *deliverSession) compose(ctx context.Context, kind frameType, n int) error {
+	switch {
 	case kind == dataFrame && n > 0 && !d.hasParts:
 		return d.data(n)
 	case kind == partFrame && n > 0:
 		return d.part(n)
 	case kind == endFrame && n == 0 && d.hasParts:
-		return d.commit(context.WithoutCancel(ctx))
+		return d.commit(ctx)
 	case kind == discardFrame && n == 0:
 		d.drop()
 		return nil
@@ -104,11 +134,10 @@ func (d *deliverSession) step(ctx context.Context) error {
 	return errFrame
 }
 
-// request reads what may come while no draft is open.
-func (d *deliverSession) request(ctx context.Context) error {
-	kind, n, err := d.wire.head(time.Now().Add(d.idle), maxRequest)
-	if err != nil {
-		return err
+// request reads the rest of what may come while no draft is open, and answers it.
+func (d *deliverSession) request(ctx context.Context, kind frameType, n int) error {
+	if n > maxRequest {
+		return errFrame
 	}
 	b := d.small[:]
 	if n > len(b) {
@@ -136,6 +165,10 @@ func (d *deliverSession) request(ctx context.Context) error {
 }
 
 func (d *deliverSession) resolve(ctx context.Context, a store.Attempt) error {
+	e := envelopeOf(a)
+	if e != d.envelope {
+		d.drop()
+	}
 	t, err := d.deliverer.Resolve(ctx, a)
 	if err == nil && len(t.Maildrops) > maxTargets {
 		err = errors.New("an alias with more targets than fit into an answer")
@@ -143,17 +176,33 @@ func (d *deliverSession) resolve(ctx context.Context, a store.Attempt) error {
 	if err != nil {
 		return d.fail("resolve", a.Session, err)
 	}
-	return d.wire.send(targetFrame(t))
+	if d.draft == nil {
+		if err := d.prepare(ctx, e); err != nil { // a Begin that fails is asked for, and told, by itself
+			return d.wire.send(targetFrame(t))
+		}
+	}
+	return d.wire.send(targetFrame(t, d.draft.ID()))
+}
+
+// prepare begins a draft that its client may use, or not.
+func (d *deliverSession) prepare(ctx context.Context, e store.Envelope) error {
+	draft, err := d.deliverer.Begin(ctx, e)
+	if err != nil {
+		return err
+	}
+	// It is known from now on: one who asks for it may be ahead of what was said on this connection.
+	d.draft, d.envelope, d.outcome = draft, e, d.outcomes.begin(draft.ID())
+	d.phase.Store(time.Now().UnixNano())
+	return nil
 }
 
 func (d *deliverSession) begin(ctx context.Context, e store.Envelope) error {
-	draft, err := d.deliverer.Begin(ctx, e)
-	if err != nil {
+	d.drop()
+	if err := d.prepare(ctx, e); err != nil {
 		return d.fail("begin", e.Session, err)
 	}
-	id := draft.ID()
-	d.draft, d.outcome, d.sid = draft, d.outcomes.begin(id), e.Session
-	d.open.Store(true)
+	d.phase.Store(openPhase)
+	id := d.draft.ID()
 	return d.wire.send(appendFrame(nil, answerFrame, id[:]))
 }
 
@@ -167,7 +216,7 @@ func (d *deliverSession) data(n int) error {
 			return err
 		}
 		if _, err := d.draft.Write(b); err != nil {
-			code := d.failed("write", d.sid, err)
+			code := d.failed("write", d.envelope.Session, err)
 			if err := d.wire.send(appendFrame(nil, refusalFrame, []byte(code))); err != nil {
 				return err
 			}
@@ -207,7 +256,7 @@ func (d *deliverSession) commit(ctx context.Context) error {
 	}
 	err := d.draft.Commit(ctx, f)
 	d.outcomes.finish(d.outcome, err, time.Now())
-	sid := d.sid
+	sid := d.envelope.Session
 	d.drop()
 	if err != nil {
 		return d.fail("commit", sid, err)
@@ -215,7 +264,7 @@ func (d *deliverSession) commit(ctx context.Context) error {
 	return d.wire.send(appendFrame(nil, answerFrame, nil))
 }
 
-// drop forgets the draft that is open, if one is.
+// drop forgets the draft that is prepared or open, if one is.
 func (d *deliverSession) drop() {
 	if d.draft == nil {
 		return
@@ -223,8 +272,8 @@ func (d *deliverSession) drop() {
 	d.outcomes.drop(d.outcome)
 	d.draft.Discard()
 	d.finals.Add(-d.reserved)
-	d.draft, d.outcome, d.final, d.hasParts, d.reserved = nil, nil, nil, false, 0
-	d.open.Store(false)
+	d.draft, d.envelope, d.outcome, d.final, d.hasParts, d.reserved = nil, store.Envelope{}, nil, nil, false, 0
+	d.phase.Store(idlePhase)
 }
 
 // ask answers one whose answer to a commit got lost.

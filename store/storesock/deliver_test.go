@@ -27,7 +27,8 @@ func TestDeliverCodecs(t *testing.T) {
 	}{
 		{"attempt", attemptFrame(a)[headLength:], func(b []byte) (any, bool) { v, ok := decodeAttempt(b); return v, ok }, a},
 		{"envelope", envelopeFrame(e)[headLength:], func(b []byte) (any, bool) { v, ok := decodeEnvelope(b); return v, ok }, e},
-		{"target", targetFrame(target)[headLength:], func(b []byte) (any, bool) { v, ok := decodeTarget(b); return v, ok }, target},
+		{"target", targetFrame(target)[headLength:], func(b []byte) (any, bool) { v, _, ok := decodeTarget(b); return v, ok }, target},
+		{"prepared", targetFrame(target, id)[headLength:], func(b []byte) (any, bool) { _, v, ok := decodeTarget(b); return v, ok }, &id},
 		{"final", encodeFinal(final()), func(b []byte) (any, bool) { v, ok := decodeFinal(b); return v, ok }, final()},
 		{"id", id[:], func(b []byte) (any, bool) { v, ok := decodeID(b); return v, ok }, id},
 	} {

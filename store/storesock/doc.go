@@ -19,7 +19,8 @@
 // Contents are binary: integers are uvarints, strings have their length in front, ids are 16 octets. While no draft is open
 // the client may say
 //
-//	'R' resolve   session, peer, reverse-path, forward-path, declared octets   answered by 'A': number of maildrops, each
+//	'R' resolve   session, peer, reverse-path, forward-path, declared octets   answered by 'A': number of maildrops, each,
+//	                                                                           number of drafts prepared: 0 or 1, its id
 //	'B' begin     session, reverse-path, declared octets                       answered by 'A': id; a draft is open
 //	'Q' ask       id of a draft whose answer got lost                          answered by 'A': it is durable
 //
@@ -30,15 +31,21 @@
 //	'E' end       empty; the draft is to be committed: answered by 'A' or 'F'
 //	'X' discard   empty; the draft is to be forgotten: not answered
 //
+// With the first 'R' of a transaction that it grants, the owner begins a draft for the same session, reverse-path and declared
+// octets, and says its id. It is prepared: the client may go on as if no draft were open, or as if this one were, without a
+// 'B'. A 'B', and an 'R' for another session, path or size, ends it.
+//
 // Anything else, and the end of the connection, aborts the draft. A draft that takes no more octets is answered at once by
 // 'N' with a code, and the owner hangs up, so that the rest of the body is not sent.
 //
 // A client that has said 'E' and gets no answer asks for the same id once over a new connection. The owner knows every draft
-// that is open and the outcome of the last 32,768 for two minutes. It waits for one that is under way, and one that is still
-// open after 10 s is closed to its connection, so that what was said not to be there never comes. For what it does not know
-// it asks the store (Committed). What stays unknown is store.ErrUnavailable.
+// that is prepared or open, and the outcome of the last 32,768 for two minutes. It waits for one that is under way, and one
+// that is still open after 10 s is closed to its connection, so that what was said not to be there never comes. For what it
+// does not know it asks the store (Committed). What stays unknown is store.ErrUnavailable.
 //
-// An ordinary message costs two exchanges, one for the id and one for all the rest, beside one for each recipient.
+// An ordinary message costs one exchange, beside one for each recipient. The client keeps a connection with a draft that is
+// prepared among those that are idle, and uses the draft for a minute at most. An owner that stops gives what was prepared the
+// time that it gives an open draft, counted from the 'R'.
 //
 // # Pickup
 //
@@ -75,6 +82,6 @@
 // Each service takes 2,500 connections at once. For one connection the owner holds 4 KiB of what it reads, and beside it for
 // deliver 32 KiB of a body, 64 KiB of a Final and 64 MiB of Finals beyond that in all; for pickup 64 KiB of requests and 64
 // KiB of messages. A client holds 32 KiB of a body, 128 KiB of messages and the snapshot, and keeps 64 idle connections for
-// a minute. Half a frame is waited for 30 s, a request 10 minutes; a draft and a maildrop are open as long as their
-// connection.
+// a minute. Half a frame is waited for 30 s, a request 10 minutes; a draft, prepared or open, and a maildrop last as long as
+// their connection.
 package storesock

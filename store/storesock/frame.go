@@ -44,6 +44,8 @@ type wire struct {
 	stall time.Duration
 	// limit is the longest message, in octets.
 	limit int
+	// ready is the draft that the owner has prepared on this connection, on the client's side; nil without.
+	ready *prepared
 
 	mu        sync.Mutex
 	last      time.Time // no read goes on beyond; zero while the service runs
