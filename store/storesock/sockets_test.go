@@ -136,7 +136,7 @@ func withAccounts(t testing.TB) *sockets {
 }
 
 func deliver(ctx context.Context, d store.Deliverer, to string, body []byte) (store.ID, error) {
-	target, err := d.Resolve(ctx, store.Attempt{To: to})
+	target, err := d.Resolve(ctx, store.Attempt{Session: "s", From: "a@sender.example", To: to})
 	if err != nil {
 		return store.ID{}, err
 	}
