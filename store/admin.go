@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"io"
 	"time"
 )
 
@@ -13,11 +14,33 @@ type Admin interface {
 	// Apply makes all edits durable or none. A revision other than 0 that is not the current one fails with an
 	// *EditError of CodeRevision. An edit that can't be made fails with an *EditError that says why in one sentence.
 	Apply(ctx context.Context, revision uint64, edits []Edit) (uint64, error)
+	// Undelete files what was deleted since a moment, and still lies in the bin, again, under new UIDLs, since clients skip
+	// those that they know. It returns how many messages that were, also with an error; made again it goes on.
+	Undelete(ctx context.Context, address string, since time.Time) (int, error)
 	// Figures returns the store's counters.
 	Figures(ctx context.Context) (Stats, error)
+	// Backup writes everything that waits, and the directory, to w. Mail goes on meanwhile. What was written is whole only
+	// when the error is nil.
+	Backup(ctx context.Context, w io.Writer) (BackupReport, error)
+	// Mail lists what waits for an account, in the order of a POP3 session, and locks nothing.
+	Mail(ctx context.Context, address string) ([]Message, error)
+	// Copy writes a message that waits for an account to w, octet by octet as RETR sends it before dot-stuffing. What was
+	// written is whole only when the error is nil.
+	Copy(ctx context.Context, address string, id ID, w io.Writer) error
+	// Import files a message for an account, durable when the error is nil. Its octets are canonical, as Draft.Write takes
+	// them. uidl is the UIDL that it had elsewhere, empty for one of ours; where a message has it here, Import fails with an
+	// *EditError of CodeExists.
+	Import(ctx context.Context, address, uidl string, body io.Reader) (ID, error)
 	// Verify reads the whole store and holds every checksum, the index against the log, and the counters against the
 	// entries. Mail goes on meanwhile. Damage is in what it returns; an error means that it could not look.
 	Verify(ctx context.Context) (Verification, error)
+}
+
+// BackupReport says what a backup holds.
+type BackupReport struct {
+	Messages int64 `json:"messages"`
+	Entries  int64 `json:"entries"` // messages, counted once for each maildrop
+	Octets   int64 `json:"octets"`  // of the backup
 }
 
 // Verification is what Verify looked at and found.
@@ -61,9 +84,10 @@ type Account struct {
 	Maildrop MaildropID `json:"maildrop"`
 	Disabled bool       `json:"disabled"`
 	Created  time.Time  `json:"created"`
-	Messages int64      `json:"messages"` // waiting now
-	Octets   int64      `json:"octets"`   // of these messages
-	SCRAM    bool       `json:"scram"`    // its own password works with SCRAM too
+	Messages int64      `json:"messages"`        // waiting now
+	Octets   int64      `json:"octets"`          // of these messages
+	Quota    *Quota     `json:"quota,omitempty"` // nil: the configuration's
+	SCRAM    bool       `json:"scram"`           // its own password works with SCRAM too
 
 	AppPasswords []AppPassword `json:"app_passwords,omitempty"` // by name
 }
@@ -79,6 +103,12 @@ type AppPassword struct {
 	Name     string    `json:"name"`
 	Created  time.Time `json:"created"`
 	LastUsed time.Time `json:"last_used,omitzero"` // zero: never; up to a minute behind
+}
+
+// Quota bounds what waits in a maildrop. 0 stands for no bound.
+type Quota struct {
+	Octets   int64 `json:"octets"`
+	Messages int64 `json:"messages"`
 }
 
 // Alias sends mail for Address to Targets. Both may be a whole domain, written `@a.example`; such an alias has one target.
@@ -113,6 +143,7 @@ const (
 	SetPassword    Op = "account-password" // Hash, SCRAM; ends the account's sessions
 	EnableAccount  Op = "account-enable"
 	DisableAccount Op = "account-disable"
+	SetQuota       Op = "account-quota"  // Quota; nil: the configuration's
 	RemoveAccount  Op = "account-remove" // DiscardMail; refused while mail waits without it
 	AddAlias       Op = "alias-add"      // Targets; replaces what was there
 	RemoveAlias    Op = "alias-remove"
@@ -134,6 +165,7 @@ type Edit struct {
 	SCRAM       string   `json:"scram,omitempty"` // keys of the same password, as the package secret writes them
 	Name        string   `json:"name,omitempty"`  // of an app password
 	DiscardMail bool     `json:"discard_mail,omitempty"`
+	Quota       *Quota   `json:"quota,omitempty"`
 }
 
 // EditError says why an edit can't be made. Text is one sentence for the operator.

@@ -67,6 +67,15 @@ func crockfordValue(c byte) int {
 	return -1
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseID(string(text))
+	return err
+}
+
 // Time is when the message began, to the millisecond, by the store's clock.
 func (id ID) Time() time.Time {
 	var ms int64

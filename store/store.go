@@ -147,6 +147,19 @@ func (m Message) UIDL() string {
 	return m.ID.String()
 }
 
+// IsUIDL tells whether s can be a message's unique-id (RFC 1939 section 7).
+func IsUIDL(s string) bool {
+	if len(s) == 0 || len(s) > 70 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c < 0x21 || c > 0x7E {
+			return false
+		}
+	}
+	return true
+}
+
 // Stats is what the owner of a store counts. Octets are what RETR sends.
 type Stats struct {
 	Messages      int64     `json:"messages"` // present now, once for each maildrop

@@ -37,6 +37,7 @@ type account struct {
 	Since    uint64           `json:"since,omitempty"` // the revision in which the password was set
 	Disabled bool             `json:"disabled,omitempty"`
 	Created  time.Time        `json:"created"`
+	Quota    *store.Quota     `json:"quota,omitempty"` // in place of the policy's
 
 	AppPasswords []appPassword `json:"app_passwords,omitempty"` // by name
 

@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -65,7 +64,7 @@ func parts(changes []*change) [][]*change {
 
 func (ix *index) applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
 	a := applier{
-		entries: tx.Bucket(bucketEntries), ids: tx.Bucket(bucketIDs), drops: tx.Bucket(bucketDrops),
+		entries: tx.Bucket(bucketEntries), bin: tx.Bucket(bucketBin), ids: tx.Bucket(bucketIDs), drops: tx.Bucket(bucketDrops),
 		segments: tx.Bucket(bucketSegments), has: ix.has, gentle: ix.gentle,
 		moved: map[store.MaildropID]counts{}, usage: map[uint64]*usage{},
 	}
@@ -94,9 +93,9 @@ const (
 // applier collects what one transaction writes, so that it can write each bucket in the order of its keys: then every page
 // is found once.
 type applier struct {
-	entries, ids, drops, segments *bbolt.Bucket
-	has                           func(segment uint64) bool
-	gentle                        bool
+	entries, bin, ids, drops, segments *bbolt.Bucket
+	has                                func(segment uint64) bool
+	gentle                             bool
 
 	puts    []keyValue // new entries
 	moved   map[store.MaildropID]counts
@@ -112,8 +111,10 @@ func (a *applier) one(c *change) error {
 		return err
 	}
 	switch c.kind {
-	case kindMessage:
+	case kindMessage, kindImport:
 		return a.message(c, u)
+	case kindRestore:
+		return a.restore(c, u)
 	case kindMove:
 		return a.relocate(c, u)
 	case kindLoss:
@@ -121,6 +122,19 @@ func (a *applier) one(c *change) error {
 	}
 	u.control(c)
 	return a.deletion(c)
+}
+
+// restore takes an entry out of the bin, and the message in as a new one.
+func (a *applier) restore(c *change, u *usage) error {
+	if err := a.putAll(); err != nil { // the old one may be among them
+		return err
+	}
+	if c.replaces != 0 {
+		if err := a.remover().gone(c.recipients[0].drop, c.replaces); err != nil {
+			return err
+		}
+	}
+	return a.message(c, u)
 }
 
 func (a *applier) message(c *change, u *usage) error {
@@ -132,10 +146,16 @@ func (a *applier) message(c *change, u *usage) error {
 		return nil
 	}
 	for _, r := range c.recipients {
-		e := entry{id: c.id, pos: c.pos, octets: c.octets + r.prefix}
+		e := entry{id: c.id, pos: c.pos, octets: c.octets + r.prefix, foreign: c.foreign, binned: r.binned}
 		key := entryKey(r.drop, c.seq)
-		a.puts = append(a.puts, keyValue{key, e.encode(key)})
-		a.move(r.drop, 1, e.octets)
+		if e.binned != 0 {
+			if err := a.bin.Put(key, e.encode(key)); err != nil {
+				return err
+			}
+		} else {
+			a.puts = append(a.puts, keyValue{key, e.encode(key)})
+		}
+		a.move(r.drop, e.count())
 	}
 	u.message(c)
 	return a.ids.Put(c.id[:], refsOf(c).encode(c.id))
@@ -168,12 +188,12 @@ func (a *applier) relocate(c *change, u *usage) error {
 	r.pos, r.size = c.pos, c.size
 	for _, drop := range r.drops {
 		key := entryKey(drop, r.seq)
-		var e entry
-		if v := a.entries.Get(key); v == nil || !e.decode(key, v) {
+		e, bucket, ok := a.find(key)
+		if !ok {
 			return fmt.Errorf("%w: an entry of %s is not there", errIndex, c.id)
 		}
 		e.pos = c.pos
-		if err := a.entries.Put(key, e.encode(key)); err != nil {
+		if err := bucket.Put(key, e.encode(key)); err != nil {
 			return err
 		}
 	}
@@ -225,55 +245,35 @@ func refsOf(c *change) *refs {
 	return r
 }
 
-func (a *applier) move(drop store.MaildropID, messages, octets int64) {
-	n := a.moved[drop]
-	a.moved[drop] = counts{n.messages + messages, n.octets + octets}
+// count is what an entry adds to its maildrop's counts.
+func (e *entry) count() counts {
+	if e.binned != 0 {
+		return counts{binned: 1, binnedOctets: e.octets}
+	}
+	return counts{messages: 1, octets: e.octets}
 }
 
-func (a *applier) deletion(c *change) error {
-	if err := a.putAll(); err != nil { // the deleted may be among them
-		return err
-	}
-	entries, ids := a.entries.Cursor(), a.ids.Cursor() // which delete where they stand: one search instead of two
-	for i, seq := range c.deleted {
-		if a.gentle && i%breathEvery == breathEvery-1 {
-			time.Sleep(breath)
-		}
-		key := entryKey(c.drop, seq)
-		var e entry
-		if k, v := entries.Seek(key); !bytes.Equal(k, key) || !e.decode(key, v) {
-			continue
-		}
-		if err := entries.Delete(); err != nil {
-			return err
-		}
-		if err := a.unref(ids, e.id, c.drop); err != nil {
-			return err
-		}
-		a.move(c.drop, -1, -e.octets)
-	}
-	return nil
+// without is what its removal adds.
+func (e *entry) without() counts {
+	n := e.count()
+	return counts{-n.messages, -n.octets, -n.binned, -n.binnedOctets}
 }
 
-// unref takes drop off the list of those that have the message.
-func (a *applier) unref(ids *bbolt.Cursor, id store.ID, drop store.MaildropID) error {
-	var r refs
-	if k, v := ids.Seek(id[:]); !bytes.Equal(k, id[:]) || !r.decode(id, v) {
-		return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
+func (a *applier) move(drop store.MaildropID, by counts) { a.moved[drop] = a.moved[drop].plus(by) }
+
+// find looks for an entry among the mail that waits and in the bin.
+func (a *applier) find(key []byte) (e entry, in *bbolt.Bucket, ok bool) {
+	return findEntry(key, a.entries, a.bin)
+}
+
+// findEntry returns an entry and the first of the buckets that has it.
+func findEntry(key []byte, buckets ...*bbolt.Bucket) (e entry, in *bbolt.Bucket, ok bool) {
+	for _, b := range buckets {
+		if v := b.Get(key); v != nil && e.decode(key, v) {
+			return e, b, true
+		}
 	}
-	r.drops = slices.DeleteFunc(r.drops, func(d store.MaildropID) bool { return d == drop })
-	if len(r.drops) > 0 {
-		return a.ids.Put(id[:], r.encode(id))
-	}
-	u, err := a.use(r.pos.Segment)
-	if err != nil {
-		return err
-	}
-	u.live -= r.size
-	if r.flags&flagExternal != 0 {
-		a.orphans = append(a.orphans, id)
-	}
-	return ids.Delete()
+	return e, nil, false
 }
 
 func (a *applier) putAll() error {
@@ -295,8 +295,7 @@ func (a *applier) count() error {
 	}
 	for drop, d := range a.moved {
 		key := entryKey(drop, 0)[:8]
-		n := decodeCounts(a.drops.Get(key))
-		n = counts{n.messages + d.messages, n.octets + d.octets}
+		n := decodeCounts(a.drops.Get(key)).plus(d)
 		if n == (counts{}) {
 			if err := a.drops.Delete(key); err != nil {
 				return err

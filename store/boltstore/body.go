@@ -21,9 +21,6 @@ import (
 // maxInMemory is the size beyond which a body streams into a file of its own while it arrives.
 const maxInMemory = 1 << 20
 
-// flagExternal marks a message record whose body is a file in bodies/.
-const flagExternal = 0x1
-
 // unfinished ends the names of files that no record names yet.
 const unfinished = vfs.Unfinished
 

@@ -81,6 +81,9 @@ func (s *Store) Resolve(_ context.Context, a store.Attempt) (store.Target, error
 	if err == nil && s.space.tight(a.Size) {
 		err = fmt.Errorf("%w: the disk is almost full", store.ErrFull)
 	}
+	if err == nil {
+		err = s.withinQuota(dir, drops, a.Size)
+	}
 	return store.Target{Maildrops: drops}, err
 }
 

@@ -15,6 +15,9 @@ type draft struct {
 	s        *Store
 	id       store.ID
 	envelope store.Envelope
+	kind     uint8  // of the record that it becomes
+	replaces uint64 // kindRestore: the entry of the bin that goes
+	foreign  string // kindImport: the UIDL that it brought
 
 	mu        sync.Mutex
 	pieces    [][]byte
@@ -39,7 +42,7 @@ func (s *Store) Begin(ctx context.Context, e store.Envelope) (store.Draft, error
 	if s.space.tight(e.Declared) {
 		return nil, fmt.Errorf("%w: the disk is almost full", store.ErrFull)
 	}
-	return &draft{s: s, id: s.ids.next(), envelope: e}, nil
+	return &draft{s: s, id: s.ids.next(), envelope: e, kind: kindMessage}, nil
 }
 
 // ID implements store.Draft.
@@ -221,21 +224,27 @@ func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
 
 // record makes the record of a message, and a large body durable before it.
 func (d *draft) record(f store.Final) (*seglog.Record, error) {
-	c := &change{kind: kindMessage, id: d.id, octets: int64(len(f.Trace)) + d.size}
+	c := &change{kind: d.kind, id: d.id, octets: int64(len(f.Trace)) + d.size, replaces: d.replaces, foreign: d.foreign}
+	view := messageView{session: []byte(d.envelope.Session), from: []byte(d.envelope.From), trace: f.Trace, foreign: []byte(d.foreign)}
 	for _, r := range f.Recipients {
-		c.recipients = append(c.recipients, entryRef{r.Maildrop, int64(len(r.Prefix))})
+		c.recipients = append(c.recipients, entryRef{drop: r.Maildrop, prefix: int64(len(r.Prefix))})
+		view.recipients = append(view.recipients, recipientView{drop: r.Maildrop, prefix: r.Prefix})
 	}
-	var ext *external
 	if d.spool != nil {
 		if err := d.spool.finish(); err != nil {
 			return nil, storeError(err)
 		}
-		ext = &d.spool.got
+		view.body = d.spool.got
 		c.flags |= flagExternal
-		c.octets = int64(len(f.Trace)) + ext.size
+		c.octets = int64(len(f.Trace)) + view.body.size
 	}
-	r := &seglog.Record{
-		Kind: kindMessage, Flags: c.flags, ID: d.id, Head: messageHead(d.envelope, f, ext), Body: d.pieces, Tag: c,
+	if d.foreign != "" {
+		c.flags |= flagForeign
 	}
+	head := view.encode(c.flags)
+	if d.kind == kindRestore {
+		head = appendReplaced(d.replaces, head)
+	}
+	r := &seglog.Record{Kind: d.kind, Flags: c.flags, ID: d.id, Head: head, Body: d.pieces, Tag: c}
 	return r, r.Prepare()
 }

@@ -31,7 +31,7 @@ func (s *Store) Directory(ctx context.Context) (store.Directory, error) {
 		acc := d.accounts[address]
 		n := waiting[acc.Maildrop]
 		out.Accounts = append(out.Accounts, store.Account{
-			Address: address, Maildrop: acc.Maildrop, Disabled: acc.Disabled, Created: acc.Created,
+			Address: address, Maildrop: acc.Maildrop, Disabled: acc.Disabled, Created: acc.Created, Quota: acc.Quota,
 			Messages: n.messages, Octets: n.octets, SCRAM: acc.SCRAM != "", AppPasswords: s.appPasswords(acc),
 		})
 	}
@@ -117,7 +117,7 @@ func (e *editor) apply(edit store.Edit) error {
 	switch edit.Op {
 	case store.AddAccount:
 		return e.addAccount(edit)
-	case store.SetPassword, store.EnableAccount, store.DisableAccount:
+	case store.SetPassword, store.EnableAccount, store.DisableAccount, store.SetQuota:
 		return e.changeAccount(edit)
 	case store.RemoveAccount:
 		return e.removeAccount(edit)
@@ -211,6 +211,11 @@ func (e *editor) changeAccount(edit store.Edit) error {
 		acc.Disabled = false
 	case store.DisableAccount:
 		acc.Disabled = true
+	case store.SetQuota:
+		if edit.Quota != nil && (edit.Quota.Octets < 0 || edit.Quota.Messages < 0) {
+			return refuse(store.CodeInvalid, "the quota of %s can't be less than nothing", name)
+		}
+		acc.Quota = edit.Quota
 	default:
 		if err := checkPassword(name, edit); err != nil {
 			return err
@@ -232,9 +237,7 @@ func (e *editor) removeAccount(edit store.Edit) error {
 	if len(waiting) > 0 && !edit.DiscardMail {
 		return refuse(store.CodeNotEmpty, "%d messages wait for %s: fetch them first, or say --discard-mail to delete them with the account", len(waiting), name)
 	}
-	if len(waiting) > 0 {
-		e.discard = append(e.discard, acc.Maildrop)
-	}
+	e.discard = append(e.discard, acc.Maildrop)
 	if err := e.tx.Bucket(bucketLogins).Delete(dropKey(acc.Maildrop)); err != nil {
 		return err
 	}
@@ -265,7 +268,16 @@ func (e *editor) discardMail() error {
 			seqs[i] = en.seq
 			freed += en.octets
 		}
-		records = append(records, e.s.deletion(kindRemoval, drop, freed, seqs))
+		if len(seqs) > 0 {
+			records = append(records, e.s.deletion(kindRemoval, drop, freed, seqs))
+		}
+		var binned []uint64
+		if err := e.s.index.listBin(drop, func(en *entry) { binned = append(binned, en.seq) }); err != nil {
+			return err
+		}
+		if len(binned) > 0 {
+			records = append(records, e.s.deletion(kindPurge, drop, 0, binned))
+		}
 	}
 	e.s.moving.RLock()
 	defer e.s.moving.RUnlock()

@@ -33,11 +33,11 @@ func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before ti
 	if seqs, _, err := s.arrivedBefore(drop, before); err != nil || len(seqs) == 0 {
 		return 0, err
 	}
-	m := &maildrop{s: s, drop: drop, lost: make(chan struct{})}
-	if !s.hold(m) {
+	release, ok := s.hold(drop)
+	if !ok {
 		return 0, nil
 	}
-	defer m.Close() //nolint:errcheck // it never fails
+	defer release()
 	// An account that is removed with its mail is removed before or after.
 	s.admission.RLock()
 	defer s.admission.RUnlock()
@@ -61,15 +61,4 @@ func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) (seqs []u
 		}
 	}
 	return seqs, octets, err
-}
-
-// hold locks a maildrop for the store's own work. It fails while somebody else holds it.
-func (s *Store) hold(m *maildrop) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.shut || s.inUse[m.drop] != nil {
-		return false
-	}
-	s.inUse[m.drop] = m
-	return true
 }

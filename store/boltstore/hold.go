@@ -47,6 +47,25 @@ func (s *Store) tryTake(m *maildrop) (wait <-chan struct{}, err error) {
 	return nil, nil
 }
 
+// hold locks a maildrop for the store's own work; a login waits for its end. It fails while a session has the maildrop.
+func (s *Store) hold(drop store.MaildropID) (release func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shut || s.inUse[drop] != nil {
+		return nil, false
+	}
+	m := newMaildrop(s, drop, credential{})
+	m.commit = make(chan struct{})
+	s.inUse[drop] = m
+	return func() {
+		m.mu.Lock()
+		close(m.commit)
+		m.commit = nil
+		m.mu.Unlock()
+		m.Close() //nolint:errcheck // it never fails
+	}, true
+}
+
 // yield gives the lock up when the session has ended, was lost, or its client has not moved for so long; 0 is for ever. While
 // a commit is under way it returns a channel that is closed at its end.
 func (m *maildrop) yield(now time.Time, silent time.Duration) (wait <-chan struct{}, free bool) {

@@ -13,8 +13,9 @@ import (
 	"example.org/letterbox/store/vfs"
 )
 
-// storeFormat is the version of the folder as a whole.
-const storeFormat = 1
+// storeFormat is the version of the folder as a whole. Version 2 has the kinds of records from 8 on; a folder of version 1 is
+// one of version 2 without them.
+const storeFormat = 2
 
 // identity is what makes a folder a store: written once, before anything else.
 type identity struct {
@@ -51,7 +52,7 @@ func loadIdentity(dir string) (identity, error) {
 	if err := json.Unmarshal(text, &id); err != nil {
 		return id, fmt.Errorf("%s can't be read: %w", filepath.Join(dir, identityFile), err)
 	}
-	if id.Format != storeFormat {
+	if id.Format < 1 || id.Format > storeFormat {
 		return id, fmt.Errorf("the store in %s has format %d, this program knows %d: start the version that wrote it", dir, id.Format, storeFormat)
 	}
 	if len(id.Store) != 16 || len(id.Key) != 32 {
@@ -70,9 +71,22 @@ func makeIdentity(fsys vfs.FS, dir string) (identity, error) {
 	}
 	rand.Read(id.Store) //nolint:errcheck // it never fails
 	rand.Read(id.Key)   //nolint:errcheck // it never fails
+	return id, id.save(fsys, dir)
+}
+
+// upgrade makes a folder of an earlier version one of ours: an older program refuses it from then on.
+func (id *identity) upgrade(fsys vfs.FS, dir string) error {
+	if id.Format == storeFormat {
+		return nil
+	}
+	id.Format = storeFormat
+	return id.save(fsys, dir)
+}
+
+func (id *identity) save(fsys vfs.FS, dir string) error {
 	text, err := json.Marshal(id)
 	if err != nil {
-		return id, err
+		return err
 	}
-	return id, vfs.WriteFile(fsys, filepath.Join(dir, identityFile), append(text, '\n'))
+	return vfs.WriteFile(fsys, filepath.Join(dir, identityFile), append(text, '\n'))
 }

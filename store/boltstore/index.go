@@ -17,12 +17,13 @@ import (
 )
 
 // indexFormat is the version of index.db. Another version is not migrated but rebuilt from the log.
-const indexFormat = 1
+const indexFormat = 2
 
 // Buckets of index.db. doc.go describes their keys and values.
 var (
 	bucketMeta    = []byte("meta")
 	bucketEntries = []byte("entries")
+	bucketBin     = []byte("bin")
 	bucketIDs     = []byte("ids")
 	bucketDrops   = []byte("maildrops")
 
@@ -36,7 +37,7 @@ var (
 )
 
 func indexBuckets() [][]byte {
-	return [][]byte{bucketMeta, bucketEntries, bucketIDs, bucketDrops, bucketSegments}
+	return [][]byte{bucketMeta, bucketEntries, bucketBin, bucketIDs, bucketDrops, bucketSegments}
 }
 
 // damagedPage, deferred, makes an error of what bbolt does where a page is damaged.
@@ -192,6 +193,7 @@ type entry struct {
 	pos     seglog.Pos
 	octets  int64
 	foreign string
+	binned  int64 // since when it lies in the bin, in Unix milliseconds; 0 for mail that waits
 }
 
 // sealValue puts the checksum of key and value into the first four octets of the value: bbolt has none for its pages.
@@ -206,14 +208,24 @@ func soundValue(key, value []byte) bool {
 		binary.BigEndian.Uint32(value) == crc32.Update(crc32.Checksum(key, castagnoli()), castagnoli(), value[4:])
 }
 
-// encode writes a checksum, flags, segment, offset, octets and the foreign UIDL, which takes what is left.
+// entryBinned is the flag of an entry whose octets are followed by the moment at which it went into the bin.
+const entryBinned = 1
+
+// encode writes a checksum, id, flags, segment, offset, octets and the foreign UIDL, which takes what is left.
 func (e *entry) encode(key []byte) []byte {
 	b := make([]byte, 4, 52+len(e.foreign))
 	b = append(b, e.id[:]...)
-	b = append(b, 0) // flags: none yet
+	if e.binned != 0 {
+		b = append(b, entryBinned)
+	} else {
+		b = append(b, 0)
+	}
 	b = binary.AppendUvarint(b, e.pos.Segment)
 	b = binary.AppendUvarint(b, uint64(e.pos.Offset))
 	b = binary.AppendUvarint(b, uint64(e.octets))
+	if e.binned != 0 {
+		b = binary.AppendUvarint(b, uint64(e.binned))
+	}
 	return sealValue(key, append(b, e.foreign...))
 }
 
@@ -223,9 +235,12 @@ func (e *entry) decode(key, value []byte) bool {
 	}
 	r := headReader{b: value[4:]}
 	copy(e.id[:], r.take(16))
-	r.take(1)
+	flags := r.take(1)
 	e.pos = seglog.Pos{Segment: r.uvarint(), Offset: int64(r.uvarint())}
 	e.octets = int64(r.uvarint())
+	if e.binned = 0; len(flags) == 1 && flags[0] == entryBinned {
+		e.binned = int64(r.uvarint())
+	}
 	e.foreign = string(r.b)
 	if r.bad {
 		return false
@@ -240,12 +255,21 @@ const maxPrealloc = 1 << 20
 // list calls size with about how many entries a maildrop has, and each with every one of them, in the order of their
 // arrival. It is one transaction: neither does anything that takes long.
 func (ix *index) list(drop store.MaildropID, size func(n int64), each func(*entry)) (err error) {
+	return ix.listIn(bucketEntries, drop, func(c counts) int64 { return c.messages }, size, each)
+}
+
+// listBin is list for what lies in the bin, in the order of its arrival too.
+func (ix *index) listBin(drop store.MaildropID, each func(*entry)) error {
+	return ix.listIn(bucketBin, drop, func(c counts) int64 { return c.binned }, func(int64) {}, each)
+}
+
+func (ix *index) listIn(bucket []byte, drop store.MaildropID, counted func(counts) int64, size func(n int64), each func(*entry)) (err error) {
 	defer damagedPage(&err)
 	return ix.db.View(func(tx *bbolt.Tx) error {
 		prefix := entryKey(drop, 0)[:8]
-		want := decodeCounts(tx.Bucket(bucketDrops).Get(prefix)).messages
+		want := counted(decodeCounts(tx.Bucket(bucketDrops).Get(prefix)))
 		size(min(max(want, 0), maxPrealloc))
-		c := tx.Bucket(bucketEntries).Cursor()
+		c := tx.Bucket(bucket).Cursor()
 		var e entry
 		for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
 			if !e.decode(k, v) {
@@ -293,19 +317,28 @@ func (ix *index) alive(id store.ID) (alive bool, err error) {
 	return alive, err
 }
 
-// counts are the messages that wait in a maildrop and their octets.
-type counts struct{ messages, octets int64 }
+// counts are the messages that wait in a maildrop and their octets, and the same of what lies in its bin.
+type counts struct{ messages, octets, binned, binnedOctets int64 }
 
 func decodeCounts(b []byte) counts {
 	r := headReader{b: b}
 	if len(b) == 0 {
 		return counts{}
 	}
-	return counts{int64(r.uvarint()), int64(r.uvarint())}
+	return counts{int64(r.uvarint()), int64(r.uvarint()), int64(r.uvarint()), int64(r.uvarint())}
 }
 
 func (c counts) encode() []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(nil, uint64(c.messages)), uint64(c.octets))
+	var b []byte
+	for _, v := range []int64{c.messages, c.octets, c.binned, c.binnedOctets} {
+		b = binary.AppendUvarint(b, uint64(v))
+	}
+	return b
+}
+
+// plus returns the sum of both.
+func (c counts) plus(d counts) counts {
+	return counts{c.messages + d.messages, c.octets + d.octets, c.binned + d.binned, c.binnedOctets + d.binnedOctets}
 }
 
 // counts returns what waits in each maildrop.

@@ -35,8 +35,9 @@ type indexer struct {
 	state   state // behind the last of queue
 	flushed state // behind what the index holds
 	touched map[store.MaildropID]int
-	queued  uint64 // groups, ever
-	applied uint64 // groups, ever
+	waiting map[store.MaildropID]counts // what each maildrop holds, with what is pending
+	queued  uint64                      // groups, ever
+	applied uint64                      // groups, ever
 	urgent  bool
 	stopped bool
 	err     error
@@ -51,9 +52,9 @@ type group struct {
 	after   seglog.Mark
 }
 
-func newIndexer(ix *index, at state, condemn func(error), orphans func([]store.ID)) *indexer {
+func newIndexer(ix *index, at state, waiting map[store.MaildropID]counts, condemn func(error), orphans func([]store.ID)) *indexer {
 	x := &indexer{
-		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{}, wakeUp: func() {},
+		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{}, waiting: waiting, wakeUp: func() {},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.changed.L = &x.mu
@@ -77,11 +78,37 @@ func (x *indexer) add(changes []*change, after seglog.Mark) {
 	x.state.pass(changes, after)
 	for _, c := range changes {
 		x.touch(c, 1)
+		x.weigh(c)
 	}
 	x.mu.Unlock()
 	if news {
 		x.signal()
 	}
+}
+
+// weigh moves the counts of the maildrops that a change is about, as the index will.
+func (x *indexer) weigh(c *change) {
+	add := func(drop store.MaildropID, messages, octets int64) {
+		n := x.waiting[drop].plus(counts{messages: messages, octets: octets})
+		if x.waiting[drop] = n; n.messages == 0 {
+			delete(x.waiting, drop)
+		}
+	}
+	switch c.kind {
+	case kindMessage, kindImport, kindRestore:
+		for _, r := range c.recipients {
+			add(r.drop, 1, c.octets+r.prefix)
+		}
+	case kindDeletion, kindRemoval, kindExpiry, kindBin:
+		add(c.drop, -int64(len(c.deleted)), -c.freed)
+	}
+}
+
+// holds returns what waits in a maildrop, and in all of them together.
+func (x *indexer) holds(drop store.MaildropID) (one, all counts) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.waiting[drop], counts{messages: x.state.totals.present(), octets: x.state.totals.octets}
 }
 
 // pass moves the state behind a group.

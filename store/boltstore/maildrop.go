@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -138,32 +137,11 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 	if len(slices.Compact(seqs)) != len(deleted) {
 		return errors.New("a message is named twice")
 	}
-	if err := m.s.delete(ctx, kindDeletion, m.drop, freed, seqs); err != nil {
+	if err := m.s.discard(ctx, m.drop, freed, seqs); err != nil {
 		return err
 	}
 	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
 	return nil
-}
-
-// deletion makes a record that deletes entries of a maildrop.
-func (s *Store) deletion(kind uint8, drop store.MaildropID, freed int64, seqs []uint64) *seglog.Record {
-	id := s.ids.next()
-	return &seglog.Record{
-		Kind: kind, ID: id, Head: deletionHead(drop, freed, seqs),
-		Tag: &change{kind: kind, id: id, drop: drop, freed: freed, deleted: seqs},
-	}
-}
-
-// delete makes a deletion durable.
-func (s *Store) delete(ctx context.Context, kind uint8, drop store.MaildropID, freed int64, seqs []uint64) error {
-	// Reclaim looks which messages are wanted and copies them in one: nothing is deleted between.
-	s.moving.RLock()
-	defer s.moving.RUnlock()
-	err := s.append(ctx, s.deletion(kind, drop, freed, seqs))
-	if errors.Is(err, store.ErrFull) && s.space.makeRoom(math.MaxInt64) {
-		err = s.append(ctx, s.deletion(kind, drop, freed, seqs))
-	}
-	return err
 }
 
 // Retrieve implements store.Maildrop. The whole body is checked before the first octet is returned.

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -26,25 +27,35 @@ type model struct {
 	runs int
 	hash string
 
-	dir  string
-	s    *Store
-	now  atomic.Int64 // each look at the clock is a second later
-	drop map[string]store.MaildropID
-	mail map[string][]modelMessage
-	ever map[store.ID]bool
+	dir string
+	s   *Store
+	now atomic.Int64 // each look at the clock is a second later
+
+	stopped atomic.Bool // the clock is
+	drop    map[string]store.MaildropID
+	mail    map[string][]modelMessage
+	bin     map[string][]modelMessage // deleted, and not gone yet
+	ever    map[store.ID]bool
 }
 
 type modelMessage struct {
-	id   store.ID
-	text string
+	id     store.ID // zero: not known yet, since the message was filed again
+	text   string
+	binned time.Time
 }
+
+// String is short, since a failed run prints all that it drew.
+func (m modelMessage) String() string { return fmt.Sprintf("%s with %d octets", m.id, len(m.text)) }
+
+// GoString is String.
+func (m modelMessage) GoString() string { return m.String() }
 
 var modelNames = []string{"a@m.example", "b@m.example", "c@m.example"}
 
 func newModel(t *rapid.T, root, hash string) *model {
 	m := &model{
 		t: t, root: root, hash: hash, dir: filepath.Join(root, "0"),
-		drop: map[string]store.MaildropID{}, mail: map[string][]modelMessage{}, ever: map[store.ID]bool{},
+		drop: map[string]store.MaildropID{}, mail: map[string][]modelMessage{}, bin: map[string][]modelMessage{}, ever: map[store.ID]bool{},
 	}
 	m.open()
 	for _, name := range modelNames {
@@ -56,9 +67,16 @@ func newModel(t *rapid.T, root, hash string) *model {
 
 func (m *model) open() {
 	s, err := Open(m.dir, Options{Create: true, SegmentBytes: 4 << 10, BodyMemory: 2 * firstPiece, reclaimInterval: time.Millisecond,
-		Now: func() time.Time { return time.Unix(1_800_000_000+m.now.Add(1), 0) }})
+		Now: m.clock})
 	m.check(err)
 	m.s = s
+}
+
+func (m *model) clock() time.Time {
+	if m.stopped.Load() {
+		return time.Unix(1_800_000_000+m.now.Load(), 0)
+	}
+	return time.Unix(1_800_000_000+m.now.Add(1), 0)
 }
 
 func (m *model) check(err error) {
@@ -99,7 +117,7 @@ func (m *model) deliver(t *rapid.T) {
 	}
 	m.ever[d.ID()] = true
 	for _, name := range to {
-		m.mail[name] = append(m.mail[name], modelMessage{d.ID(), "To: " + name + "\r\nReceived: now\r\n" + body})
+		m.mail[name] = append(m.mail[name], modelMessage{id: d.ID(), text: "To: " + name + "\r\nReceived: now\r\n" + body})
 	}
 }
 
@@ -113,14 +131,69 @@ func (m *model) session(t *rapid.T) {
 		return
 	}
 	marks := rapid.SliceOfDistinct(rapid.IntRange(0, len(m.mail[name])-1), rapid.ID[int]).Draw(t, "deleted")
+	keep := rapid.Bool().Draw(t, "into the bin")
+	if m.s.SetKeep(KeepPolicy{}); keep {
+		m.s.SetKeep(KeepPolicy{UndeleteFor: time.Hour})
+	}
+	began := m.clock()
+	m.stopped.Store(true)
 	m.check(drop.Commit(context.Background(), marks))
+	m.stopped.Store(false)
 	var left []modelMessage
 	for i, msg := range m.mail[name] {
 		if !slices.Contains(marks, i) {
 			left = append(left, msg)
+		} else if msg.binned = began; keep {
+			m.bin[name] = append(m.bin[name], msg)
 		}
 	}
 	m.mail[name] = left
+	slices.SortStableFunc(m.bin[name], func(a, b modelMessage) int { return bytes.Compare(a.id[:], b.id[:]) })
+}
+
+// undelete takes what was deleted since a moment out of the bin.
+func (m *model) undelete(t *rapid.T) {
+	name := rapid.SampledFrom(modelNames).Draw(t, "name")
+	if len(m.bin[name]) == 0 {
+		t.Skip("nothing in the bin")
+	}
+	since := rapid.SampledFrom(m.bin[name]).Draw(t, "since").binned
+	n, err := m.s.Undelete(context.Background(), name, since)
+	m.check(err)
+	var left []modelMessage
+	for _, msg := range m.bin[name] {
+		if msg.binned.Before(since) {
+			left = append(left, msg)
+			continue
+		}
+		n--
+		m.mail[name] = append(m.mail[name], modelMessage{text: msg.text})
+	}
+	if m.bin[name] = left; n != 0 {
+		t.Fatalf("%d messages too many came back", n)
+	}
+	drop := m.take(name)
+	defer drop.Close()
+	m.compare(name, drop)
+}
+
+// purge empties the bins of what is old.
+func (m *model) purge(t *rapid.T) {
+	all := slices.Concat(m.bin[modelNames[0]], m.bin[modelNames[1]], m.bin[modelNames[2]])
+	if len(all) == 0 {
+		t.Skip("nothing in the bins")
+	}
+	before := rapid.SampledFrom(all).Draw(t, "before").binned.Add(time.Millisecond)
+	n, err := m.s.purge(context.Background(), before)
+	m.check(err)
+	for name, bin := range m.bin {
+		left := slices.DeleteFunc(slices.Clone(bin), func(msg modelMessage) bool { return msg.binned.Before(before) })
+		n -= len(bin) - len(left)
+		m.bin[name] = left
+	}
+	if n != 0 {
+		t.Fatalf("%d more went than should have", n)
+	}
 }
 
 // take opens a maildrop without a password: hashing is tested elsewhere and would take all the time here.
@@ -142,6 +215,12 @@ func (m *model) compare(name string, drop *maildrop) {
 		text, err := io.ReadAll(r)
 		m.check(err)
 		r.Close()
+		if want[i].id.IsZero() {
+			if m.ever[msg.ID] {
+				m.t.Fatalf("%s was filed again under the id %s, which was given before", name, msg.ID)
+			}
+			want[i].id, m.ever[msg.ID] = msg.ID, true
+		}
 		if msg.ID != want[i].id || string(text) != want[i].text || int64(len(text)) != msg.Octets {
 			m.t.Fatalf("%s, message %d: %s with %d octets %.60q, want %s %.60q", name, i, msg.ID, msg.Octets, text, want[i].id, want[i].text)
 		}
@@ -162,7 +241,7 @@ func (m *model) removeAccount(t *rapid.T) {
 		m.check(m.apply(store.Edit{Op: store.RemoveAccount, Address: name, DiscardMail: true}))
 	}
 	m.check(m.apply(store.Edit{Op: store.AddAccount, Address: name, Hash: m.hash}))
-	m.mail[name] = nil
+	m.mail[name], m.bin[name] = nil, nil
 	m.learnDrops()
 }
 
@@ -255,6 +334,7 @@ func TestRebuildEqualsModel(t *testing.T) {
 		defer func() { m.s.Close() }()
 		rt.Repeat(map[string]func(*rapid.T){
 			"deliver": m.deliver, "deliver more": m.deliver, "session": m.session, "remove account": m.removeAccount, "expire": m.expire,
+			"undelete": m.undelete, "purge": m.purge,
 			"reopen": m.reopen, "crash": m.crash,
 		})
 		m.equal()

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/secret"
@@ -25,6 +26,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	s.verified, s.throttle = secret.NewCache[credential](o.Now), secret.NewThrottle(o.Now, o.Logins.Throttle)
 	s.logins = newLogins(s)
 	s.policy.Store(&o.Logins)
+	s.SetKeep(o.Keep)
 	defer func() {
 		if err != nil {
 			s.release()
@@ -48,6 +50,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	go s.indexer.run()
 	go s.reclaimer.run()
 	go s.logins.run()
+	go s.keeper.run()
 	return s, nil
 }
 
@@ -79,6 +82,12 @@ func (s *Store) openFolder() (err error) {
 		}
 	}
 	if err := s.checkAccounts(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, restoringFolder)); err != nil { // left by a kill behind a restore's last step
+		return err
+	}
+	if err := s.id.upgrade(s.opt.FS, s.dir); err != nil {
 		return err
 	}
 	return s.opt.FS.SyncDir(s.dir)
@@ -123,8 +132,13 @@ func (s *Store) openMail() error {
 	if err := s.settleFolder(); err != nil {
 		return err
 	}
-	s.indexer = newIndexer(s.index, at, s.condemnIndex, s.removeBodies)
+	waiting, err := s.index.counts()
+	if err != nil {
+		return err
+	}
+	s.indexer = newIndexer(s.index, at, waiting, s.condemnIndex, s.removeBodies)
 	s.reclaimer = newReclaimer(s)
+	s.keeper = newKeeper(s, newest(at.lastID))
 	s.indexer.wakeUp = s.reclaimer.signal
 	s.index.before, s.index.after = s.beforeApply, s.opt.afterApply
 	return nil
@@ -138,7 +152,7 @@ func (s *Store) replay() (_ state, err error) {
 	}
 	replayed := replayer{index: s.index, state: at}
 	opt := seglog.Options{
-		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: flagExternal, SegmentBytes: s.opt.SegmentBytes,
+		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: knownFlags, SegmentBytes: s.opt.SegmentBytes,
 		Durable: s.durable,
 		Began:   func(l *seglog.Log) { s.index.has = l.Has },
 		Enter: func(t seglog.Totals, lastID [16]byte) {
@@ -272,4 +286,12 @@ func (s *Store) dropIndex() error {
 		}
 	}
 	return nil
+}
+
+// newest is the time of the largest id that was given; zero in a new store.
+func newest(id store.ID) time.Time {
+	if id.IsZero() {
+		return time.Time{}
+	}
+	return id.Time()
 }

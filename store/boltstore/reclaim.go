@@ -2,10 +2,12 @@ package boltstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -107,8 +109,14 @@ type victim struct {
 	older  []usage // of the segments in front of it
 
 	batch []candidate
-	size  int64                         // of batch
-	tombs map[store.MaildropID][]uint64 // deletions to be carried forward
+	size  int64             // of batch
+	tombs map[tomb][]uint64 // deletions to be carried forward
+}
+
+// tomb is a maildrop, and the moment for what went into its bin, 0 for what is gone.
+type tomb struct {
+	drop   store.MaildropID
+	binned int64
 }
 
 // candidate is a message that was wanted when its record was read.
@@ -154,7 +162,7 @@ func (r *reclaimer) choose() (*victim, error) {
 	case live*2 >= total:
 		return nil, nil
 	}
-	v := &victim{s: r.s, number: sealed[worst].Number, tombs: map[store.MaildropID][]uint64{}}
+	v := &victim{s: r.s, number: sealed[worst].Number, tombs: map[tomb][]uint64{}}
 	for number, u := range all {
 		if number < v.number && r.s.log.Has(number) {
 			v.older = append(v.older, u)
@@ -169,14 +177,15 @@ func (v *victim) reclaim(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		c, err := changeOf(h, pos, head)
+		if err != nil {
+			return err
+		}
+		v.carry(c)
 		if brings(h.Kind) {
 			return v.message(h, pos, head)
 		}
-		c, err := changeOf(h, pos, head)
-		if err == nil {
-			v.carry(c)
-		}
-		return err
+		return nil
 	})
 	if err == nil {
 		err = v.flush()
@@ -200,9 +209,13 @@ func (v *victim) reclaim(ctx context.Context) error {
 
 // carry keeps those deletions of a record whose message may have a copy in an older segment.
 func (v *victim) carry(c *change) {
-	for _, seq := range c.deleted {
+	to, seqs := tomb{c.drop, c.binned}, c.deleted
+	if c.kind == kindRestore && c.replaces != 0 {
+		to, seqs = tomb{drop: c.recipients[0].drop}, []uint64{c.replaces}
+	}
+	for _, seq := range seqs {
 		if slices.ContainsFunc(v.older, func(u usage) bool { return u.held(seq) }) {
-			v.tombs[c.drop] = append(v.tombs[c.drop], seq)
+			v.tombs[to] = append(v.tombs[to], seq)
 		}
 	}
 }
@@ -264,34 +277,53 @@ func (v *victim) flush() error {
 		if err != nil {
 			return err
 		}
-		if alive && refs.pos == c.pos {
-			records = append(records, c.record(refs, v.number))
+		if !alive || refs.pos != c.pos {
+			continue
 		}
+		binned, err := v.s.index.binned(refs)
+		if err != nil {
+			return err
+		}
+		records = append(records, c.record(refs, binned, v.number))
 	}
 	v.batch, v.size = nil, 0
 	return v.s.log.AppendAll(records)
 }
 
-// record makes the copy, for those who still have the message.
-func (k *candidate) record(r refs, from uint64) *seglog.Record {
-	c := &change{kind: kindMove, flags: k.h.Flags, id: k.h.ID, seq: r.seq, from: from}
+// record makes the copy, for those who still have the message. binned says since when it lies in their bins.
+func (k *candidate) record(r refs, binned map[store.MaildropID]int64, from uint64) *seglog.Record {
+	flags := k.h.Flags &^ flagBinned
+	if len(binned) > 0 {
+		flags |= flagBinned
+	}
+	c := &change{kind: kindMove, flags: flags, id: k.h.ID, seq: r.seq, from: from, foreign: string(k.view.foreign)}
 	c.octets = int64(len(k.view.trace)) + int64(len(k.body)) + k.view.body.size
+	view := k.view
+	view.recipients = nil
 	for _, to := range k.view.recipients {
 		if slices.Contains(r.drops, to.drop) {
-			c.recipients = append(c.recipients, entryRef{to.drop, int64(len(to.prefix))})
+			to.binned = binned[to.drop]
+			view.recipients = append(view.recipients, to)
+			c.recipients = append(c.recipients, entryRef{to.drop, int64(len(to.prefix)), to.binned})
 		}
 	}
-	head := appendMoved(r.seq, from, k.view.encode(k.h.Flags, r.drops))
-	return &seglog.Record{Kind: kindMove, Flags: k.h.Flags, ID: k.h.ID, Head: head, Body: [][]byte{k.body}, Tag: c}
+	head := appendMoved(r.seq, from, view.encode(flags))
+	return &seglog.Record{Kind: kindMove, Flags: flags, ID: k.h.ID, Head: head, Body: [][]byte{k.body}, Tag: c}
 }
 
-// bury writes deletions once more.
-func (v *victim) bury(deleted map[store.MaildropID][]uint64) error {
+// bury writes deletions once more: what went into a bin before what is gone, since it may have gone from there.
+func (v *victim) bury(deleted map[tomb][]uint64) error {
+	tombs := slices.SortedFunc(maps.Keys(deleted), func(a, b tomb) int { return cmp.Compare(b.binned, a.binned) })
 	var records []*seglog.Record
-	for drop, seqs := range deleted {
+	for _, to := range tombs {
+		seqs := deleted[to]
 		slices.Sort(seqs)
 		seqs = slices.Compact(seqs)
-		records = append(records, v.s.deletion(kindTombstone, drop, 0, seqs))
+		if to.binned != 0 {
+			records = append(records, v.s.binning(kindBinAgain, to.drop, 0, seqs, to.binned))
+		} else {
+			records = append(records, v.s.deletion(kindTombstone, to.drop, 0, seqs))
+		}
 	}
 	if err := v.s.log.AppendAll(records); err != nil {
 		return fmt.Errorf("carrying deletions forward: %w", err)

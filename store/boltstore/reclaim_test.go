@@ -121,7 +121,7 @@ func TestReclaimUnderReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	victim := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
+	victim := &victim{s: ts.Store, number: 1, tombs: map[tomb][]uint64{}}
 	if err := ts.indexer.settle(0); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestReclaimBesideDeletion(t *testing.T) {
 	if err := ts.indexer.settle(0); err != nil {
 		t.Fatal(err)
 	}
-	v := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
+	v := &victim{s: ts.Store, number: 1, tombs: map[tomb][]uint64{}}
 	m := ts.pick()
 	rec, err := ts.log.Read(m.places[0].pos(), 0)
 	if err != nil {
@@ -200,7 +200,7 @@ func TestReclaimBesideOneOfTwo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n, failing := range []bool{true, false} {
-		v := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
+		v := &victim{s: ts.Store, number: 1, tombs: map[tomb][]uint64{}}
 		m := ts.pick()
 		rec, err := ts.log.Read(m.places[0].pos(), 0)
 		if err != nil {
@@ -222,7 +222,7 @@ func TestReclaimBesideOneOfTwo(t *testing.T) {
 		}
 		faults.Fail(nil)
 	}
-	v := &victim{s: ts.Store, number: 1, tombs: map[store.MaildropID][]uint64{}}
+	v := &victim{s: ts.Store, number: 1, tombs: map[tomb][]uint64{}}
 	if err := v.reclaim(t.Context()); err != nil {
 		t.Fatal(err)
 	}

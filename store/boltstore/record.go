@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/seglog"
@@ -23,6 +22,22 @@ const (
 	kindLoss = 6 // head: signed varints: entries and octets that a repair found missing
 
 	kindExpiry = 7 // head: deletionHead; mail that had waited for too long
+
+	// Of format 2.
+	kindBin      = 8  // head: moment, deletionHead; a deletion that can be undone: the entries lie in the bin from then on
+	kindPurge    = 9  // head: deletionHead; what lay in the bin is gone
+	kindRestore  = 10 // head: sequence number of the entry in the bin that it takes the place of, 0 for mail from a backup, then as kindMessage
+	kindImport   = 11 // as kindMessage; mail that came from another store
+	kindBinAgain = 12 // as kindBin; made by reclaim, as kindTombstone is
+)
+
+// Flags of a record that brings a message.
+const (
+	flagExternal = 0x1 // the body is a file in bodies/
+	flagForeign  = 0x2 // the head has the UIDL that the message brought with it
+	flagBinned   = 0x4 // of a kindMove: each recipient is followed by the moment since which its entry lies in the bin, or 0
+
+	knownFlags = flagExternal | flagForeign | flagBinned
 )
 
 // change is what one record of the log does to the index. It is made when the record is written, and again from the
@@ -35,13 +50,16 @@ type change struct {
 	pos   seglog.Pos
 	size  int64 // of the whole record
 
-	recipients []entryRef // kindMessage, kindMove
+	recipients []entryRef // of a record that brings a message
 	octets     int64      // of these: trace and body
+	foreign    string     // with flagForeign
 	from       uint64     // kindMove: segment of the original
+	replaces   uint64     // kindRestore: sequence number of the entry in the bin, or 0
 
 	drop    store.MaildropID // of a record that deletes
 	deleted []uint64         // sequence numbers, ascending
 	freed   int64            // octets of the deleted entries, or of the lost
+	binned  int64            // kindBin, kindBinAgain: when, in Unix milliseconds
 	lost    int64            // kindLoss: entries
 }
 
@@ -49,10 +67,13 @@ type change struct {
 type entryRef struct {
 	drop   store.MaildropID
 	prefix int64 // octets of its own header lines
+	binned int64 // 0, or since when its entry lies in the bin, in Unix milliseconds
 }
 
 // brings tells whether the record holds a message.
-func brings(kind uint8) bool { return kind == kindMessage || kind == kindMove }
+func brings(kind uint8) bool {
+	return kind == kindMessage || kind == kindMove || kind == kindRestore || kind == kindImport
+}
 
 // placed tells the change where its record was written.
 func (c *change) placed(h *seglog.Header, pos seglog.Pos) {
@@ -63,32 +84,6 @@ func (c *change) placed(h *seglog.Header, pos seglog.Pos) {
 }
 
 var errHead = errors.New("record's head can't be read")
-
-// messageHead is the head of a kindMessage record: envelope, trace, recipients.
-//
-//	uvarint length, session; uvarint length, reverse-path; uvarint length, trace
-//	uvarint number of recipients; each: maildrop (8), uvarint length, prefix
-//	with flagExternal: uvarint size of the body, CRC-32C of it (4)
-func messageHead(e store.Envelope, f store.Final, ext *external) []byte {
-	size := len(e.Session) + len(e.From) + len(f.Trace) + 4*binary.MaxVarintLen64
-	for _, r := range f.Recipients {
-		size += len(r.Prefix) + 8 + binary.MaxVarintLen64
-	}
-	b := make([]byte, 0, size)
-	b = appendBytes(b, []byte(e.Session))
-	b = appendBytes(b, []byte(e.From))
-	b = appendBytes(b, f.Trace)
-	b = binary.AppendUvarint(b, uint64(len(f.Recipients)))
-	for _, r := range f.Recipients {
-		b = binary.LittleEndian.AppendUint64(b, uint64(r.Maildrop))
-		b = appendBytes(b, r.Prefix)
-	}
-	if ext != nil {
-		b = binary.AppendUvarint(b, uint64(ext.size))
-		b = binary.LittleEndian.AppendUint32(b, ext.sum)
-	}
-	return b
-}
 
 func appendBytes(b, field []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(field))), field...)
@@ -151,11 +146,13 @@ type messageView struct {
 	session, from, trace []byte
 	recipients           []recipientView
 	body                 external // with flagExternal
+	foreign              []byte   // with flagForeign
 }
 
 type recipientView struct {
 	drop   store.MaildropID
 	prefix []byte
+	binned int64 // with flagBinned
 }
 
 func parseMessageHead(head []byte, flags uint16) (messageView, error) {
@@ -168,6 +165,9 @@ func parseMessageHead(head []byte, flags uint16) (messageView, error) {
 	m.recipients = make([]recipientView, n)
 	for i := range m.recipients {
 		m.recipients[i] = recipientView{drop: r.drop(), prefix: r.bytes()}
+		if flags&flagBinned != 0 {
+			m.recipients[i].binned = int64(r.uvarint())
+		}
 	}
 	if flags&flagExternal != 0 {
 		m.body.size = int64(r.uvarint())
@@ -175,25 +175,41 @@ func parseMessageHead(head []byte, flags uint16) (messageView, error) {
 			m.body.sum = binary.LittleEndian.Uint32(sum)
 		}
 	}
+	if flags&flagForeign != 0 {
+		m.foreign = r.bytes()
+	}
 	if r.bad {
 		return m, errHead
 	}
 	return m, nil
 }
 
-// encode writes the view back, for those recipients that keep says.
-func (m *messageView) encode(flags uint16, keep []store.MaildropID) []byte {
-	b := appendBytes(appendBytes(appendBytes(nil, m.session), m.from), m.trace)
-	b = binary.AppendUvarint(b, uint64(len(keep)))
+// encode writes the head of a record that brings a message: envelope, trace, recipients, and what the flags say.
+//
+//	uvarint length, session; uvarint length, reverse-path; uvarint length, trace
+//	uvarint number of recipients; each: maildrop (8), uvarint length, prefix; with flagBinned: uvarint moment
+//	with flagExternal: uvarint size of the body, CRC-32C of it (4)
+//	with flagForeign: uvarint length, UIDL
+func (m *messageView) encode(flags uint16) []byte {
+	size := len(m.session) + len(m.from) + len(m.trace) + len(m.foreign) + 7*binary.MaxVarintLen64
 	for _, r := range m.recipients {
-		if slices.Contains(keep, r.drop) {
-			b = binary.LittleEndian.AppendUint64(b, uint64(r.drop))
-			b = appendBytes(b, r.prefix)
+		size += len(r.prefix) + 8 + 2*binary.MaxVarintLen64
+	}
+	b := appendBytes(appendBytes(appendBytes(make([]byte, 0, size), m.session), m.from), m.trace)
+	b = binary.AppendUvarint(b, uint64(len(m.recipients)))
+	for _, r := range m.recipients {
+		b = binary.LittleEndian.AppendUint64(b, uint64(r.drop))
+		b = appendBytes(b, r.prefix)
+		if flags&flagBinned != 0 {
+			b = binary.AppendUvarint(b, uint64(r.binned))
 		}
 	}
 	if flags&flagExternal != 0 {
 		b = binary.AppendUvarint(b, uint64(m.body.size))
 		b = binary.LittleEndian.AppendUint32(b, m.body.sum)
+	}
+	if flags&flagForeign != 0 {
+		b = appendBytes(b, m.foreign)
 	}
 	return b
 }
@@ -214,13 +230,31 @@ func moved(head []byte) (seq, from uint64, rest []byte, err error) {
 	return seq, from, r.b, err
 }
 
+// appendReplaced is the head of a kindRestore record.
+func appendReplaced(seq uint64, head []byte) []byte {
+	return append(binary.AppendUvarint(make([]byte, 0, len(head)+binary.MaxVarintLen64), seq), head...)
+}
+
+// replaced takes apart what stands in front of the message's head in a kindRestore record.
+func replaced(head []byte) (seq uint64, rest []byte, err error) {
+	r := headReader{b: head}
+	if seq = r.uvarint(); r.bad {
+		err = errHead
+	}
+	return seq, r.b, err
+}
+
 // messageOf returns the message's head of a record that brings one.
 func messageOf(kind uint8, flags uint16, head []byte) (messageView, error) {
-	if kind == kindMove {
-		var err error
-		if _, _, head, err = moved(head); err != nil {
-			return messageView{}, err
-		}
+	var err error
+	switch kind {
+	case kindMove:
+		_, _, head, err = moved(head)
+	case kindRestore:
+		_, head, err = replaced(head)
+	}
+	if err != nil {
+		return messageView{}, err
 	}
 	return parseMessageHead(head, flags)
 }
@@ -235,9 +269,20 @@ func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
 		if c.seq, c.from, _, err = moved(head); err == nil {
 			err = c.readMessage(h, head)
 		}
-	case kindMessage:
+	case kindRestore:
+		if c.replaces, _, err = replaced(head); err == nil {
+			err = c.readMessage(h, head)
+		}
+	case kindMessage, kindImport:
 		err = c.readMessage(h, head)
-	case kindDeletion, kindRemoval, kindExpiry, kindTombstone:
+	case kindBin, kindBinAgain:
+		if len(head) < 8 {
+			err = errHead
+			break
+		}
+		c.binned = int64(binary.LittleEndian.Uint64(head))
+		err = c.readDeletion(head[8:])
+	case kindDeletion, kindRemoval, kindExpiry, kindPurge, kindTombstone:
 		err = c.readDeletion(head)
 	case kindLoss:
 		err = c.readLoss(head)
@@ -257,8 +302,9 @@ func (c *change) readMessage(h *seglog.Header, head []byte) error {
 	}
 	c.octets = int64(len(m.trace)) + int64(h.BodyLen) + m.body.size
 	for _, r := range m.recipients {
-		c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix))})
+		c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix)), r.binned})
 	}
+	c.foreign = string(m.foreign)
 	return nil
 }
 

@@ -90,7 +90,7 @@ func TestSealedRace(t *testing.T) {
 	}
 	ts.indexer.settle(0)
 	hook := func(string) {
-		v := &victim{s: ts.Store, number: 3, tombs: map[store.MaildropID][]uint64{}}
+		v := &victim{s: ts.Store, number: 3, tombs: map[tomb][]uint64{}}
 		if err := v.reclaim(t.Context()); err != nil {
 			t.Error(err)
 		}

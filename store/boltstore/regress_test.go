@@ -113,13 +113,13 @@ func TestIDTwice(t *testing.T) {
 		for i := range seqs {
 			seqs[i] = 1<<40 + uint64(i)
 		}
-		if err := v.bury(map[store.MaildropID][]uint64{99: seqs}); err != nil {
+		if err := v.bury(map[tomb][]uint64{{drop: 99}: seqs}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	sealed, _ := ts.log.Sealed()
 	for _, s := range sealed[1:] {
-		v := &victim{s: ts.Store, number: s.Number, tombs: map[store.MaildropID][]uint64{}}
+		v := &victim{s: ts.Store, number: s.Number, tombs: map[tomb][]uint64{}}
 		if err := v.reclaim(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -41,6 +41,9 @@ type Options struct {
 	Now          func() time.Time // nil: time.Now
 	Logins       LoginPolicy      // until SetLogins replaces it
 
+	Keep  KeepPolicy // until SetKeep replaces it
+	Built time.Time  // when the program was built; a clock behind that expires nothing
+
 	salvaged func(store.Finding) // told of each body that is set aside behind a repair; nil: Log
 
 	// For tests.
@@ -49,6 +52,9 @@ type Options struct {
 	reclaimInterval time.Duration
 	ballastInterval time.Duration
 	noteInterval    time.Duration
+	keepInterval    time.Duration
+	auditDelay      time.Duration
+	elapsed         func() time.Duration // nil: the system's monotonic clock
 	sleep           func(context.Context, time.Duration) error
 	beforeApply     func() error // may fail a transaction of the index
 	afterApply      func(*index)
@@ -82,8 +88,18 @@ func (o *Options) defaults() {
 	if o.countInterval == 0 {
 		o.countInterval = defaultCountInterval
 	}
+	if o.keepInterval == 0 {
+		o.keepInterval = defaultKeepInterval
+	}
+	if o.auditDelay == 0 {
+		o.auditDelay = defaultAuditDelay
+	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.elapsed == nil {
+		began := time.Now()
+		o.elapsed = func() time.Duration { return time.Since(began) }
 	}
 }
 
@@ -121,6 +137,12 @@ type Store struct {
 	mu    sync.Mutex
 	inUse map[store.MaildropID]*maildrop
 	shut  bool
+
+	keeper     *keeper
+	undeleting sync.Mutex
+	imports    imports
+	keep       atomic.Pointer[KeepPolicy]
+	mismatch   atomic.Int64 // of entries, as the last audit found them
 
 	indexErr     atomic.Pointer[error]
 	lastDelivery atomic.Int64 // Unix nanoseconds
@@ -162,6 +184,7 @@ func (s *Store) Close() error {
 	for _, m := range open {
 		m.lose()
 	}
+	s.keeper.stop()
 	s.logins.stop()
 	s.blockUses.stop()
 	s.reclaimer.stop()

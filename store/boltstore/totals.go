@@ -27,21 +27,31 @@ func totalsOf(w seglog.Totals) totals {
 func (t *totals) add(c *change) {
 	switch c.kind {
 	case kindMessage:
-		t.delivered += uint64(len(c.recipients))
-		for _, r := range c.recipients {
-			t.octets += c.octets + r.prefix
-		}
-	case kindDeletion:
-		t.deleted += uint64(len(c.deleted))
-		t.octets -= c.freed
+		t.brought(&t.delivered, c)
+	case kindImport:
+		t.brought(&t.imported, c)
+	case kindRestore:
+		t.brought(&t.restored, c)
+	case kindDeletion, kindBin:
+		t.took(&t.deleted, c)
 	case kindRemoval:
-		t.removed += uint64(len(c.deleted))
-		t.octets -= c.freed
+		t.took(&t.removed, c)
 	case kindExpiry:
-		t.expired += uint64(len(c.deleted))
-		t.octets -= c.freed
+		t.took(&t.expired, c)
 	case kindLoss:
 		t.lost += c.lost
 		t.octets -= c.freed
 	}
+}
+
+func (t *totals) brought(n *uint64, c *change) {
+	*n += uint64(len(c.recipients))
+	for _, r := range c.recipients {
+		t.octets += c.octets + r.prefix
+	}
+}
+
+func (t *totals) took(n *uint64, c *change) {
+	*n += uint64(len(c.deleted))
+	t.octets -= c.freed
 }

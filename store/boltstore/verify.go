@@ -197,9 +197,8 @@ func (v *verifier) holds(id store.ID, r refs) error {
 			if at < 0 {
 				return fmt.Errorf("maildrop %d is no recipient", drop)
 			}
-			var e entry
-			key := entryKey(drop, r.seq)
-			if value := tx.Bucket(bucketEntries).Get(key); value == nil || !e.decode(key, value) {
+			e, _, ok := findEntry(entryKey(drop, r.seq), tx.Bucket(bucketEntries), tx.Bucket(bucketBin))
+			if !ok {
 				return fmt.Errorf("maildrop %d has no entry of it", drop)
 			}
 			if e.id != id || e.pos != r.pos || e.octets != octets+int64(len(m.recipients[at].prefix)) {
@@ -212,26 +211,15 @@ func (v *verifier) holds(id store.ID, r refs) error {
 
 // count holds the counters against what the maildrops count, at one moment, and then each maildrop against what it holds.
 func (v *verifier) count() error {
-	var drops []store.MaildropID
-	err := v.s.index.db.View(func(tx *bbolt.Tx) error {
-		var st state
-		if !st.decode(tx.Bucket(bucketMeta).Get(keyState)) {
-			return errIndex
-		}
-		var listed counts
-		err := tx.Bucket(bucketDrops).ForEach(func(k, value []byte) error {
-			n := decodeCounts(value)
-			listed.messages += n.messages
-			listed.octets += n.octets
-			drops = append(drops, store.MaildropID(binary.BigEndian.Uint64(k)))
-			return nil
-		})
-		if want := (counts{st.totals.present(), st.totals.octets}); listed != want {
-			v.found(store.ID{}, "%d messages with %d octets are listed, but the counters say %d with %d", listed.messages, listed.octets, want.messages, want.octets)
-		}
+	drops, err := v.s.index.counts()
+	if err != nil {
 		return err
-	})
-	for _, drop := range drops {
+	}
+	listed, totals, err := v.s.index.balance()
+	if want := (counts{messages: totals.present(), octets: totals.octets}); err == nil && listed != want {
+		v.found(store.ID{}, "%d messages with %d octets are listed, but the counters say %d with %d", listed.messages, listed.octets, want.messages, want.octets)
+	}
+	for drop := range drops {
 		if err != nil {
 			break
 		}
@@ -240,28 +228,51 @@ func (v *verifier) count() error {
 	return err
 }
 
-// maildrop counts what one maildrop holds, and looks for each entry's message.
+// balance returns, of one moment, what all maildrops count together and what the counters say.
+func (ix *index) balance() (listed counts, t totals, err error) {
+	err = ix.db.View(func(tx *bbolt.Tx) error {
+		var st state
+		if !st.decode(tx.Bucket(bucketMeta).Get(keyState)) {
+			return errIndex
+		}
+		t = st.totals
+		return tx.Bucket(bucketDrops).ForEach(func(_, value []byte) error {
+			n := decodeCounts(value)
+			listed.messages += n.messages
+			listed.octets += n.octets
+			return nil
+		})
+	})
+	return listed, t, err
+}
+
+// maildrop counts what one maildrop and its bin hold, and looks for each entry's message.
 func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
-	var counted counts
 	prefix := entryKey(drop, 0)[:8]
-	c := tx.Bucket(bucketEntries).Cursor()
+	counted := v.entries(tx, tx.Bucket(bucketEntries), drop).plus(v.entries(tx, tx.Bucket(bucketBin), drop))
+	if listed := decodeCounts(tx.Bucket(bucketDrops).Get(prefix)); counted != listed {
+		v.found(store.ID{}, "maildrop %d counts %d messages with %d octets, and %d with %d in its bin, but holds %d with %d, and %d with %d", drop,
+			listed.messages, listed.octets, listed.binned, listed.binnedOctets, counted.messages, counted.octets, counted.binned, counted.binnedOctets)
+	}
+	return nil
+}
+
+func (v *verifier) entries(tx *bbolt.Tx, in *bbolt.Bucket, drop store.MaildropID) (counted counts) {
+	prefix := entryKey(drop, 0)[:8]
+	c := in.Cursor()
 	for k, value := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = c.Next() {
 		var e entry
 		if !e.decode(k, value) {
 			v.found(store.ID{}, "an entry of maildrop %d can't be read", drop)
 			continue
 		}
-		counted.messages++
-		counted.octets += e.octets
+		counted = counted.plus(e.count())
 		var r refs
 		if !r.decode(e.id, tx.Bucket(bucketIDs).Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
 			v.found(e.id, "maildrop %d has an entry of message %s, which does not know of it", drop, e.id)
 		}
 	}
-	if listed := decodeCounts(tx.Bucket(bucketDrops).Get(prefix)); counted != listed {
-		v.found(store.ID{}, "maildrop %d counts %d messages with %d octets, but holds %d with %d", drop, listed.messages, listed.octets, counted.messages, counted.octets)
-	}
-	return nil
+	return counted
 }
 
 // Repair rebuilds the index in dir from the log, leaving out of the log what can't be read, and tells found of each loss.
@@ -296,7 +307,7 @@ func repairLog(dir string, found func(store.Finding)) error {
 		return err
 	}
 	lost := false
-	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: flagExternal}
+	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: knownFlags}
 	err = seglog.Repair(filepath.Join(dir, "log"), knownDurable(dir, id), opt, func(c *seglog.Corrupt) {
 		lost = true
 		f := store.Finding{Text: c.Error()}

@@ -75,7 +75,7 @@ func TestVerify(t *testing.T) {
 			return tx.Bucket(bucketIDs).Put(bytes.Clone(k), r.encode(store.ID(k)))
 		},
 		"count wrong": func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketDrops).Put(entryKey(ts.drop, 0)[:8], counts{1, 1}.encode())
+			return tx.Bucket(bucketDrops).Put(entryKey(ts.drop, 0)[:8], counts{messages: 1, octets: 1}.encode())
 		},
 	} {
 		if err := ts.index.db.Update(spoil); err != nil {

@@ -1,6 +1,10 @@
 package storesock
 
-import "example.org/letterbox/store"
+import (
+	"time"
+
+	"example.org/letterbox/store"
+)
 
 // The requests of the admin service.
 const (
@@ -8,6 +12,11 @@ const (
 	opApply     = "apply"
 	opFigures   = "figures"
 	opVerify    = "verify"
+	opUndelete  = "undelete"
+	opBackup    = "backup" // the answer is preceded by the backup, as a stream
+	opMail      = "mail"
+	opCopy      = "copy"   // the answer is preceded by the message, as a stream
+	opImport    = "import" // the request is followed by the message, as a stream that the answer's end frame ends
 )
 
 // adminRequest is one call of a store.Admin.
@@ -15,6 +24,10 @@ type adminRequest struct {
 	Op       string       `json:"op"`
 	Revision uint64       `json:"revision,omitempty"`
 	Edits    []store.Edit `json:"edits,omitempty"`
+	Address  string       `json:"address,omitempty"`
+	Since    time.Time    `json:"since,omitzero"`
+	Message  store.ID     `json:"message,omitzero"`
+	UIDL     string       `json:"uidl,omitempty"`
 }
 
 // adminAnswer holds the failure, or what the call returned.
@@ -24,4 +37,8 @@ type adminAnswer struct {
 	Directory    *store.Directory    `json:"directory,omitempty"`
 	Figures      *store.Stats        `json:"figures,omitempty"`
 	Verification *store.Verification `json:"verification,omitempty"`
+	Backup       *store.BackupReport `json:"backup,omitempty"`
+	Count        int                 `json:"count,omitempty"`
+	Messages     []store.Message     `json:"messages,omitempty"`
+	ID           store.ID            `json:"id,omitzero"`
 }

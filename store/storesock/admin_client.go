@@ -2,9 +2,9 @@ package storesock
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"sync"
@@ -125,6 +125,40 @@ func (a *AdminClient) Verify(ctx context.Context) (store.Verification, error) {
 	return *answer.Verification, nil
 }
 
+// Undelete files deleted mail again, as store.Admin says.
+func (a *AdminClient) Undelete(ctx context.Context, address string, since time.Time) (int, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opUndelete, Address: address, Since: since})
+	return answer.Count, err
+}
+
+// Backup writes everything that waits to w, as store.Admin says.
+func (a *AdminClient) Backup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
+	answer, err := a.stream(ctx, adminRequest{Op: opBackup}, nil, w)
+	if err != nil || answer.Backup == nil {
+		return store.BackupReport{}, orEmpty(err)
+	}
+	return *answer.Backup, nil
+}
+
+// Mail lists what waits for an account.
+func (a *AdminClient) Mail(ctx context.Context, address string) ([]store.Message, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opMail, Address: address})
+	return answer.Messages, err
+}
+
+// Copy writes one message to w.
+func (a *AdminClient) Copy(ctx context.Context, address string, id store.ID, w io.Writer) error {
+	_, err := a.stream(ctx, adminRequest{Op: opCopy, Address: address, Message: id}, nil, w)
+	return err
+}
+
+// Import files a message. When the connection breaks before the answer, the outcome is unknown and the error is
+// store.ErrUnavailable.
+func (a *AdminClient) Import(ctx context.Context, address, uidl string, body io.Reader) (store.ID, error) {
+	answer, err := a.stream(ctx, adminRequest{Op: opImport, Address: address, UIDL: uidl}, body, nil)
+	return answer.ID, err
+}
+
 // orEmpty is the error of an answer that holds nothing.
 func orEmpty(err error) error {
 	if err == nil {
@@ -136,6 +170,11 @@ func orEmpty(err error) error {
 // call sends q and waits for its answer as long as ctx allows. After an error of the connection the client is of no more
 // use.
 func (a *AdminClient) call(ctx context.Context, q adminRequest) (adminAnswer, error) {
+	return a.stream(ctx, q, nil, nil)
+}
+
+// stream is call for a request that in is sent behind, or whose answer comes behind what out is given.
+func (a *AdminClient) stream(ctx context.Context, q adminRequest, in io.Reader, out io.Writer) (adminAnswer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -146,13 +185,17 @@ func (a *AdminClient) call(ctx context.Context, q adminRequest) (adminAnswer, er
 	}
 	stop := breakOff(ctx, a.wire.conn)
 	defer stop()
-	answer, err := a.exchange(q)
+	answer, err := a.exchange(q, in, out)
 	if errors.Is(err, errTooMuch) {
 		return adminAnswer{}, err
 	}
 	if err != nil {
 		a.wire.conn.Close()
-		err = transport(ctx, err)
+		if own := (*outputError)(nil); errors.As(err, &own) {
+			err = own.cause
+		} else {
+			err = transport(ctx, err)
+		}
 		a.broken = fmt.Errorf("%w: the connection to its process broke before", store.ErrUnavailable)
 		return adminAnswer{}, err
 	}
@@ -162,24 +205,45 @@ func (a *AdminClient) call(ctx context.Context, q adminRequest) (adminAnswer, er
 // errTooMuch is a request that was never sent.
 var errTooMuch = fmt.Errorf("these changes are %w: make them in smaller steps", errMessageSize)
 
-func (a *AdminClient) exchange(q adminRequest) (adminAnswer, error) {
+func (a *AdminClient) exchange(q adminRequest, in io.Reader, out io.Writer) (adminAnswer, error) {
 	var answer adminAnswer
 	if err := a.wire.writeMessage(q); errors.Is(err, errMessageSize) {
 		return answer, errTooMuch
 	} else if err != nil {
 		return answer, err
 	}
+	if in != nil {
+		if err := a.send(in); err != nil {
+			return answer, err
+		}
+	}
 	if err := a.wire.conn.SetReadDeadline(time.Time{}); err != nil { // the work takes as long as ctx allows
 		return answer, err
 	}
-	message, err := a.wire.readMessage()
-	if err != nil {
-		return answer, unexpected(err)
+	return answer, a.wire.readAnswer(out, &answer)
+}
+
+// send streams what in holds, and the end.
+func (a *AdminClient) send(in io.Reader) error {
+	buf := make([]byte, maxFrame)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			if err := a.wire.writeOne(streamFrame, buf[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return &outputError{err}
+		}
 	}
-	if json.Unmarshal(message, &answer) != nil {
-		return adminAnswer{}, errFrame
+	if err := a.wire.writeOne(endFrame, nil); err != nil {
+		return err
 	}
-	return answer, nil
+	return a.wire.w.Flush()
 }
 
 // Close ends the connection. It is idempotent.

@@ -106,12 +106,18 @@ func (s *adminServer) exchange(ctx context.Context, w *wire) error {
 	// What is read to its end is done and answered, also while the process stops and when the client is gone; but looking
 	// at the whole store takes too long for that.
 	unwatch := func() bool { return false }
-	if q.Op == opVerify {
+	var answer adminAnswer
+	switch q.Op {
+	case opBackup, opCopy, opImport: // the stream itself shows whether the client is there
+		if answer, err = s.streamed(ctx, w, q); err != nil {
+			return err
+		}
+	case opVerify:
 		ctx, unwatch = w.whileThere(ctx)
-	} else {
-		ctx = context.WithoutCancel(ctx)
+		answer = s.answer(ctx, q)
+	default:
+		answer = s.answer(context.WithoutCancel(ctx), q)
 	}
-	answer := s.answer(ctx, q)
 	if unwatch() {
 		return io.EOF // and nobody to answer
 	}
@@ -157,6 +163,20 @@ func decodeRequest(message []byte, q *adminRequest) error {
 	return nil
 }
 
+// streamed answers a request with a stream before or behind it.
+func (s *adminServer) streamed(ctx context.Context, w *wire, q adminRequest) (adminAnswer, error) {
+	switch q.Op {
+	case opBackup:
+		report, err := s.admin.Backup(ctx, streamWriter{w})
+		return adminAnswer{Failure: encodeError(err), Backup: &report}, nil
+	case opCopy:
+		return adminAnswer{Failure: encodeError(s.admin.Copy(ctx, q.Address, q.Message, streamWriter{w}))}, nil
+	}
+	body := &streamReader{w: w}
+	id, err := s.admin.Import(context.WithoutCancel(ctx), q.Address, q.UIDL, body)
+	return adminAnswer{Failure: encodeError(err), ID: id}, body.drain()
+}
+
 func (s *adminServer) answer(ctx context.Context, q adminRequest) adminAnswer {
 	switch q.Op {
 	case opDirectory:
@@ -174,6 +194,12 @@ func (s *adminServer) answer(ctx context.Context, q adminRequest) adminAnswer {
 	case opVerify:
 		v, err := s.admin.Verify(ctx)
 		return adminAnswer{Failure: encodeError(err), Verification: &v}
+	case opUndelete:
+		n, err := s.admin.Undelete(ctx, q.Address, q.Since)
+		return adminAnswer{Failure: encodeError(err), Count: n}
+	case opMail:
+		messages, err := s.admin.Mail(ctx, q.Address)
+		return adminAnswer{Failure: encodeError(err), Messages: messages}
 	}
 	return adminAnswer{Failure: &failure{Code: codeUnsupported, Text: "the store's process does not know this request: is it older?"}}
 }

@@ -2,6 +2,8 @@ package storesock
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"sync"
@@ -111,4 +113,19 @@ func rawDial(t testing.TB, path string) *net.UnixConn {
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(20 * time.Second)) // a test that hangs fails
 	return c.(*net.UnixConn)
+}
+
+func (m *memory) Undelete(context.Context, string, time.Time) (int, error) { return 0, m.err }
+
+func (m *memory) Backup(_ context.Context, w io.Writer) (store.BackupReport, error) {
+	_, err := w.Write(make([]byte, 3*maxFrame))
+	return store.BackupReport{Octets: 3 * maxFrame}, errors.Join(err, m.err)
+}
+
+func (m *memory) Mail(context.Context, string) ([]store.Message, error) { return nil, m.err }
+
+func (m *memory) Copy(context.Context, string, store.ID, io.Writer) error { return m.err }
+
+func (m *memory) Import(context.Context, string, string, io.Reader) (store.ID, error) {
+	return store.ID{}, m.err
 }

@@ -27,6 +27,8 @@ const (
 	helloFrame frameType = 'H' // a whole JSON object; the first frame each way
 	partFrame  frameType = 'P' // the next octets of a message
 	endFrame   frameType = 'E' // the message is complete; holds nothing
+
+	streamFrame frameType = 'S' // the next octets of a stream beside the messages, of the admin service alone
 )
 
 // errFrame is garbage from the other side; the connection can't go on.
@@ -64,7 +66,7 @@ func readFrame(r io.Reader, limit int) (frameType, []byte, error) {
 	}
 	kind, length := frameType(head[0]), binary.BigEndian.Uint32(head[1:])
 	switch kind {
-	case helloFrame, partFrame, endFrame:
+	case helloFrame, partFrame, endFrame, streamFrame:
 	default:
 		return 0, nil, errFrame
 	}

@@ -116,7 +116,7 @@ func TestServerGarbage(t *testing.T) {
 func TestUnknownRequest(t *testing.T) {
 	path, _ := start(t, newServer(&memory{}))
 	a := dial(t, path)
-	_, err := a.call(t.Context(), adminRequest{Op: "backup"})
+	_, err := a.call(t.Context(), adminRequest{Op: "of-tomorrow"})
 	if !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("%v", err)
 	}

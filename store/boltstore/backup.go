@@ -1,0 +1,229 @@
+package boltstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"io/fs"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/seglog"
+)
+
+// Backup implements store.Admin. It holds a list of 24 octets for each message that waits, one body's piece, and no
+// transaction longer than a look at some of them; mail that is deleted meanwhile is left out, and so is the bin.
+func (s *Store) Backup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
+	var report store.BackupReport
+	if err := s.indexer.settle(0); err != nil {
+		return report, err
+	}
+	waiting, err := s.index.arrivals(ctx)
+	if err != nil {
+		return report, err
+	}
+	out, err := newBackupWriter(w, s.id.storeID())
+	if err != nil {
+		return report, err
+	}
+	for _, a := range waiting {
+		if err := ctx.Err(); err != nil {
+			return report, err
+		}
+		n, err := s.backUp(out, a)
+		if err != nil {
+			return report, err
+		}
+		if n > 0 {
+			report.Messages++
+			report.Entries += int64(n)
+		}
+	}
+	head, err := s.accounts.dump()
+	if err == nil {
+		err = out.put(&backupItem{kind: backupAccounts, head: head}, nil)
+	}
+	if err == nil {
+		err = out.finish(report.Messages, report.Entries)
+	}
+	report.Octets = out.octets
+	return report, err
+}
+
+// arrival is a message that waits somewhere.
+type arrival struct {
+	seq uint64
+	id  store.ID
+}
+
+// arrivals lists the messages that wait, in the order of their arrival.
+func (ix *index) arrivals(ctx context.Context) (all []arrival, err error) {
+	for from := []byte{}; from != nil; {
+		err := ix.db.View(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(bucketEntries).Cursor()
+			k, v := c.Seek(from)
+			from = nil
+			for n := 0; k != nil; k, v = c.Next() {
+				if n++; n > verifyBatch {
+					from = bytes.Clone(k)
+					return nil
+				}
+				var e entry
+				if !e.decode(k, v) {
+					return errIndex
+				}
+				all = append(all, arrival{e.seq, e.id})
+			}
+			return nil
+		})
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(a, b arrival) int { return cmp.Compare(a.seq, b.seq) })
+	return slices.Compact(all), nil
+}
+
+// backUp writes one message, and returns how many still have it.
+func (s *Store) backUp(out *backupWriter, a arrival) (int, error) {
+	r, alive, err := s.index.refs(a.id)
+	if err != nil || !alive {
+		return 0, err
+	}
+	binned, err := s.index.binned(r)
+	if err != nil {
+		return 0, err
+	}
+	rec, err := s.log.Read(r.pos, r.size)
+	if errors.Is(err, fs.ErrNotExist) { // reclaimed meanwhile
+		if r, alive, err = s.index.refs(a.id); err != nil || !alive {
+			return 0, err
+		}
+		rec, err = s.log.Read(r.pos, r.size)
+	}
+	if err != nil {
+		return 0, err
+	}
+	view, err := messageOf(rec.Kind, rec.Flags, rec.Head)
+	if err != nil {
+		rec.Close() //nolint:errcheck // it never fails
+		return 0, corrupt(err)
+	}
+	view.recipients = slices.DeleteFunc(view.recipients, func(to recipientView) bool {
+		return binned[to.drop] != 0 || !slices.Contains(r.drops, to.drop)
+	})
+	body, size, err := s.body(rec, &view)
+	if err != nil {
+		return 0, corrupt(err)
+	}
+	defer body.Close() //nolint:errcheck // it was read only
+	if len(view.recipients) == 0 {
+		return 0, nil
+	}
+	flags := rec.Flags & flagForeign
+	item := &backupItem{kind: backupMessage, flags: flags, id: a.id, seq: a.seq, head: view.encode(flags), size: size}
+	return len(view.recipients), out.put(item, body)
+}
+
+// body opens the body of a record, checked, and closes the record where that fails.
+func (s *Store) body(rec *seglog.Reader, m *messageView) (body bodyReader, size int64, err error) {
+	if rec.Flags&flagExternal != 0 {
+		body, err = s.bodies.open(rec, m.body, &s.memory.next)
+		size = m.body.size
+	} else {
+		body, size, err = rec, int64(rec.BodyLen), rec.Check()
+	}
+	if err != nil {
+		rec.Close() //nolint:errcheck // it never fails
+	}
+	return body, size, err
+}
+
+// dump writes the facts down: for each key its bucket, itself and its value. The format's key is a matter of the file.
+func (a *accounts) dump() (b []byte, err error) {
+	err = a.db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
+			return bucket.ForEach(func(k, v []byte) error {
+				if !bytes.Equal(name, bucketMeta) || !bytes.Equal(k, keyFormat) {
+					b = appendBytes(appendBytes(appendBytes(b, name), k), v)
+				}
+				return nil
+			})
+		})
+	})
+	return b, err
+}
+
+// load puts dumped facts into a file that has none yet.
+func (a *accounts) load(dumped []byte) error {
+	_, err := a.change(func(tx *bbolt.Tx, _ *directory) error {
+		for r := (headReader{b: dumped}); len(r.b) > 0; {
+			name, key, value := r.bytes(), r.bytes(), r.bytes()
+			if r.bad {
+				return errHead
+			}
+			bucket, err := tx.CreateBucketIfNotExists(name)
+			if err == nil {
+				err = bucket.Put(key, value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// CheckBackup reads a backup to its end and says what it holds. It fails with ErrBackup where that is not whole.
+func CheckBackup(ctx context.Context, r io.Reader) (store.BackupReport, error) {
+	return readBackup(ctx, r, func(item *backupItem, body io.Reader) error {
+		_, err := io.Copy(io.Discard, body)
+		return err
+	})
+}
+
+// readBackup calls each for every record, and holds what the end says against what came.
+func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, body io.Reader) error) (report store.BackupReport, err error) {
+	in, err := newBackupReader(r)
+	if err != nil {
+		return report, err
+	}
+	facts := false
+	for {
+		item, err := in.next()
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return report, err
+		}
+		switch item.kind {
+		case backupEnd:
+			report.Octets = in.octets
+			if !facts || int64(binary.LittleEndian.Uint64(item.head)) != report.Messages || int64(binary.LittleEndian.Uint64(item.head[8:])) != report.Entries {
+				return report, in.broken("is an end that does not fit: something is missing")
+			}
+			return report, nil
+		case backupAccounts:
+			facts = true
+		case backupMessage:
+			m, err := parseMessageHead(item.head, item.flags)
+			if err != nil || item.flags&^uint16(flagForeign) != 0 {
+				return report, in.broken("has a head that can't be read")
+			}
+			report.Messages++
+			report.Entries += int64(len(m.recipients))
+		default:
+			return report, in.broken("is of the unknown kind %q: use the version that wrote it", item.kind)
+		}
+		if err := each(item, in); err != nil {
+			return report, err
+		}
+		if in.left > 0 {
+			return report, in.broken("was not read to its end")
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/seglog"
+	"example.org/letterbox/store/vfs"
+)
+
+// restoringFolder is where a store is made from a backup, in the folder that is to hold it. It has its name until all of the
+// backup is durable in it: a restore that was broken off leaves nothing that is taken for a store, and can be made again.
+const restoringFolder = "restoring"
+
+// Restore makes a store in dir, which must be empty or not there, of a backup. It gets an id and a key of its own; messages
+// keep their ids, and so their UIDLs. Whatever it fails with, there is a whole store in dir afterwards or none.
+func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.BackupReport, error) {
+	var report store.BackupReport
+	if err := makeRoomFor(dir); err != nil {
+		return report, err
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return report, err
+	}
+	defer lock.release() //nolint:errcheck // nothing was written to it
+	part := filepath.Join(dir, restoringFolder)
+	if err := os.RemoveAll(part); err != nil {
+		return report, err
+	}
+	o.Create = true
+	s, err := Open(part, o)
+	if err != nil {
+		return report, err
+	}
+	report, err = s.takeBackup(ctx, r)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return report, errors.Join(err, os.RemoveAll(part))
+	}
+	return report, moveUp(vfs.OS{}, part, dir)
+}
+
+// makeRoomFor makes dir, and refuses one that holds something already. What a restore left that was broken off goes.
+func makeRoomFor(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(filepath.Join(dir, restoringFolder))
+	brokenOff := err == nil
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == restoringFolder, name == "lock", name == "lost+found":
+		case brokenOff && name != identityFile && slices.Contains(storeParts(), name):
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%w: %s holds %s", ErrNotEmpty, dir, name)
+		}
+	}
+	return nil
+}
+
+// storeParts are the files and folders of a store, its identity last.
+func storeParts() []string {
+	return []string{"log", "bodies", "accounts.db", "index.db", "ballast", identityFile}
+}
+
+// ErrNotEmpty means that a store can't be restored into a folder, since something is there.
+var ErrNotEmpty = errors.New("only an empty folder can take a backup")
+
+// moveUp gives the store its place. Its identity goes last: before that the folder is no store.
+func moveUp(fsys vfs.FS, part, dir string) error {
+	for _, name := range storeParts() {
+		err := fsys.Rename(filepath.Join(part, name), filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) && name == "ballast" {
+			continue
+		}
+		if err == nil {
+			err = errors.Join(fsys.SyncDir(dir), fsys.SyncDir(part))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.RemoveAll(part), fsys.SyncDir(dir))
+}
+
+// takeBackup files everything that a backup holds. The facts come last, so a store that was not restored to its end knows
+// nobody.
+func (s *Store) takeBackup(ctx context.Context, r io.Reader) (store.BackupReport, error) {
+	var b restoreBatch
+	report, err := readBackup(ctx, r, func(item *backupItem, body io.Reader) error {
+		if item.kind == backupAccounts {
+			return s.accounts.load(item.head)
+		}
+		return b.add(ctx, s, item, body)
+	})
+	if err == nil {
+		err = b.flush(s)
+	}
+	if err != nil {
+		return report, err
+	}
+	largest, err := s.index.largestDrop()
+	if err == nil {
+		err = s.accounts.reserve(largest)
+	}
+	return report, err
+}
+
+// restoreBatch holds the messages that become durable together.
+type restoreBatch struct {
+	drafts  []*draft
+	records []*seglog.Record
+	size    int64
+}
+
+// add takes one message, and makes the batch durable when it has grown to reclaimBatch octets.
+func (b *restoreBatch) add(ctx context.Context, s *Store, item *backupItem, body io.Reader) error {
+	view, err := parseMessageHead(item.head, item.flags)
+	if err != nil {
+		return err
+	}
+	if s.space.tight(item.size) {
+		return fmt.Errorf("%w: the disk is almost full", store.ErrFull)
+	}
+	s.ids.saw(item.id)
+	d := &draft{
+		s: s, id: item.id, kind: kindRestore, foreign: string(view.foreign),
+		envelope: store.Envelope{Session: string(view.session), From: string(view.from)},
+	}
+	b.drafts = append(b.drafts, d)
+	if _, err := io.Copy(struct{ io.Writer }{d}, body); err != nil {
+		return err
+	}
+	final := store.Final{Trace: view.trace}
+	for _, to := range view.recipients {
+		final.Recipients = append(final.Recipients, store.Recipient{Maildrop: to.drop, Prefix: to.prefix})
+	}
+	record, err := d.record(final)
+	if err != nil {
+		return err
+	}
+	b.records = append(b.records, record)
+	if b.size += record.Header.Size(); b.size >= reclaimBatch || len(b.records) >= seglog.DefaultGroupRecords {
+		return b.flush(s)
+	}
+	return ctx.Err()
+}
+
+// flush makes the batch durable.
+func (b *restoreBatch) flush(s *Store) error {
+	err := s.log.AppendAll(b.records)
+	for _, d := range b.drafts {
+		if err == nil {
+			d.spool = nil // the message's own from now on
+		}
+		d.Discard()
+	}
+	*b = restoreBatch{}
+	if err != nil {
+		return storeError(err)
+	}
+	return nil
+}
