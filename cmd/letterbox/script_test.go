@@ -55,7 +55,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"start": startCommand, "halt": haltCommand, "exits": exitsCommand, "hup": hupCommand, "mail": mailCommand, "login": loginCommand, "get": getCommand, "cert": certCommand,
+			"start": startCommand, "halt": haltCommand, "exits": exitsCommand, "hup": hupCommand, "mail": mailCommand, "login": loginCommand, "delete": deleteCommand, "get": getCommand, "cert": certCommand,
 			"spoil": spoilCommand, "loginfile": loginFileCommand,
 		},
 	})
@@ -217,6 +217,32 @@ func deliver(addr, from, to string) error {
 		return err
 	}
 	return c.Quit()
+}
+
+// deleteCommand deletes the first so many messages of a maildrop by POP3.
+func deleteCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 || neg {
+		ts.Fatalf("usage: delete ADDR USER PASSWORD COUNT")
+	}
+	n, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	c, err := textproto.Dial("tcp", args[0])
+	ts.Check(err)
+	defer c.Close()
+	_, err = c.ReadLine()
+	ts.Check(err)
+	lines := []string{"USER " + args[1], "PASS " + args[2]}
+	for i := range n {
+		lines = append(lines, fmt.Sprintf("DELE %d", i+1))
+	}
+	for _, line := range append(lines, "QUIT") {
+		ts.Check(c.PrintfLine("%s", line))
+		reply, err := c.ReadLine()
+		ts.Check(err)
+		if !strings.HasPrefix(reply, "+OK") {
+			ts.Fatalf("%s: %s", line, reply)
+		}
+	}
 }
 
 func loginCommand(ts *testscript.TestScript, neg bool, args []string) {

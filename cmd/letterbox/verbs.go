@@ -49,7 +49,7 @@ func storeKeys(k config.Key) bool { return k.Name == "data" || k.Name == "run" }
 func commands() []command {
 	var table []command
 	for _, group := range [][]command{
-		serveCommands(), userCommands(), appPasswordCommands(), aliasCommands(), catchallCommands(), blockCommands(),
+		serveCommands(), userCommands(), appPasswordCommands(), aliasCommands(), catchallCommands(), blockCommands(), keepCommands(),
 		configCommands(), inspectCommands(), healthCommands(), benchCommands(), versionCommands(),
 	} {
 		table = append(table, group...)

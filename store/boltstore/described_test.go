@@ -14,7 +14,7 @@ import (
 	"golang.org/x/crypto/blake2b"
 )
 
-// reader takes the log of format 1 apart by what doc.go of this package and of seglog say, and with none of their code.
+// reader takes the log apart by what doc.go of this package and of seglog say, and with none of their code.
 type reader struct {
 	*testing.T
 	key, store []byte
@@ -104,23 +104,31 @@ func (r *reader) head(kind byte, flags uint16, b []byte) {
 	skip := func(n uint64) { b = b[n:] }
 	r.kinds[kind]++
 	switch kind {
-	case 4:
-		number()
-		number()
-		fallthrough
-	case 1:
+	case 1, 4, 10, 11:
+		for range map[byte]int{4: 2, 10: 1}[kind] {
+			number()
+		}
 		for range 3 {
 			skip(number())
 		}
 		for range number() {
 			skip(8)
 			skip(number())
+			if flags&4 != 0 {
+				number()
+			}
 		}
-		if flags == 1 {
+		if flags&1 != 0 {
 			number()
 			skip(4)
 		}
-	case 2, 3, 5, 7:
+		if flags&2 != 0 {
+			skip(number())
+		}
+	case 8, 12:
+		skip(8)
+		fallthrough
+	case 2, 3, 5, 7, 9:
 		skip(8)
 		number()
 		for range number() {
@@ -140,8 +148,14 @@ func (r *reader) head(kind byte, flags uint16, b []byte) {
 
 // TestFormatAsDescribed: whoever has only the description can read every octet of the log.
 func TestFormatAsDescribed(t *testing.T) {
+	for format, kinds := range map[string]byte{formats()[0]: 7, formats()[1]: 12} {
+		t.Run(filepath.Base(format), func(t *testing.T) { readsFormat(t, format, kinds) })
+	}
+}
+
+func readsFormat(t *testing.T, format string, kinds byte) {
 	var id struct{ Store, Key string }
-	text, err := os.ReadFile(filepath.Join(format1, "store", "identity"))
+	text, err := os.ReadFile(filepath.Join(format, "store", "identity"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +165,7 @@ func TestFormatAsDescribed(t *testing.T) {
 	r := &reader{T: t, kinds: map[byte]int{}}
 	r.store, _ = hex.DecodeString(id.Store)
 	r.key, _ = hex.DecodeString(id.Key)
-	names, err := filepath.Glob(filepath.Join(format1, "store", "log", "*.seg"))
+	names, err := filepath.Glob(filepath.Join(format, "store", "log", "*.seg"))
 	if err != nil || len(names) < 3 {
 		t.Fatal(names, err)
 	}
@@ -167,7 +181,7 @@ func TestFormatAsDescribed(t *testing.T) {
 		}
 		r.segment(number, b)
 	}
-	for kind := byte(1); kind <= 7; kind++ {
+	for kind := byte(1); kind <= kinds; kind++ {
 		if r.kinds[kind] == 0 {
 			t.Errorf("no record of kind %d", kind)
 		}

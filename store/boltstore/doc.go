@@ -3,7 +3,7 @@
 // # Folder
 //
 //	lock             held by flock(2) by the one process that may touch anything else here; empty
-//	identity         one JSON object and a line feed: "format", 1; "store", 32 hexadecimal digits, the id of the store; "key",
+//	identity         one JSON object and a line feed: "format", 2; "store", 32 hexadecimal digits, the id of the store; "key",
 //	                 64 hexadecimal digits, which seals the log. Written once
 //	ballast          32 MiB that are given up when the disk is full, so that mail can be fetched and deleted
 //	bodies/          bodies over 1 MiB, and others while memory is short: a file each with the octets of the body alone, its
@@ -15,12 +15,13 @@
 //	salvaged/        bodies of large messages whose records a repair lost, under their names; never removed by letterbox
 //	repair-unfinished  stands, empty, from before a repair changes the log until such bodies were set aside
 //
-// # Format 1
+// # Formats 1 and 2
 //
-// The format of identity, log and bodies is frozen: testdata/format1 is a store of it that every later version must open. A
-// record, once written, keeps its meaning. What is new gets a new kind or a new flag, and the folder the next format number;
-// a program that meets a format, a kind or a flag that it does not know refuses the store and names it. index.db is free to
-// change, since it can be made again.
+// The format of identity, log and bodies is frozen: testdata/format1 and testdata/format2 are stores that every later version
+// must open. A record, once written, keeps its meaning. What is new gets a new kind or a new flag, and the folder the next
+// format number; a program that meets a format, a kind or a flag that it does not know refuses the store and names it. Format
+// 2 has the kinds from 8 on and the flags 2 and 4; a folder of format 1 is one of format 2 without them, and gets that number
+// when it is first opened. index.db is free to change, since it can be made again.
 //
 // # Records of the log
 //
@@ -40,6 +41,16 @@
 //	kind 6, loss      made by a repair. Head: entries and octets that are gone without having been deleted, both signed
 //	                  varints (zigzag). No body.
 //	kind 7, expiry    as kind 2: mail that had waited for too long.
+//	kind 8, bin       head: a moment (8) in Unix milliseconds, then as kind 2: a deletion that can be undone. The entries
+//	                  lie in the bin from then on.
+//	kind 9, purge     as kind 2: what lay in the bin is gone.
+//	kind 10, restore  head: sequence number of the entry in the bin that it takes the place of, 0 for mail from a backup,
+//	                  then as kind 1; body as kind 1.
+//	kind 11, import   as kind 1: mail from another store.
+//	kind 12, bin      made by reclaim. As kind 8, in the way of kind 5.
+//
+// With flag 2 the head of a record that brings a message ends with length and octets of the UIDL that it came with. With flag
+// 4, of kind 4, each recipient is followed by the moment in Unix milliseconds since which its entry lies in the bin, or 0.
 //
 // The id of a record is a ULID; that of a message is its UIDL, that of any other record is used for nothing but is never given
 // to a message either. The sequence number of a message's record is the one in the keys of its entries, and stays when the
@@ -53,12 +64,13 @@
 //
 // Numbers are big endian, or uvarints where no size stands.
 //
-//	meta       format: version (1), id of the store (16)
+//	meta       format: version (2), id of the store (16)
 //	           state: position in the log, totals up to it, the largest id; little endian
 //	entries    maildrop (8) | sequence number (8) -> CRC-32C of key and rest (4), id (16), flags (1), segment, offset, octets, foreign UIDL (the rest)
+//	bin        as entries, with flag 1 and, behind octets, since when in Unix milliseconds
 //	ids        id (16) -> CRC-32C of key and rest (4), sequence number, segment, offset, size of the record (8 each), flags (2), maildrops that still
 //	           have it (8 each)
-//	maildrops  maildrop (8) -> messages, octets
+//	maildrops  maildrop (8) -> messages, octets, both also of its bin
 //	segments   segment (8) -> octets of records whose message somebody has, octets of records that delete, smallest and
 //	           largest sequence number that it ever held, offset up to which deletions are counted
 //

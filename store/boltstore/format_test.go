@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -17,9 +18,9 @@ import (
 	"example.org/letterbox/store"
 )
 
-// format1 is a store as version 1 of the format has it, with a record of every kind. It is never written again: later
-// versions must open it.
-const format1 = "testdata/format1"
+// formats are stores as the versions of the format have them, with records of every kind. They are never written again: later
+// versions must open them.
+func formats() []string { return []string{"testdata/format1", "testdata/format2"} }
 
 // formatAccount is what one account of a stored store must hold.
 type formatAccount struct {
@@ -77,9 +78,15 @@ func contentOf(t *testing.T, s *Store) formatContent {
 	return c
 }
 
-// TestFormat1: the store of version 1 opens, holds what it held, and takes mail.
-func TestFormat1(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(format1, "content.json"))
+// TestFormats: the store of each version opens, holds what it held, and takes mail.
+func TestFormats(t *testing.T) {
+	for _, format := range formats() {
+		t.Run(filepath.Base(format), func(t *testing.T) { opensFormat(t, format) })
+	}
+}
+
+func opensFormat(t *testing.T, format string) {
+	text, err := os.ReadFile(filepath.Join(format, "content.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +95,7 @@ func TestFormat1(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(scratch(t), "store")
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(format1, "store"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(format, "store"))); err != nil {
 		t.Fatal(err)
 	}
 	ts := &testStore{T: t, Store: openTest(t, dir, quiet), drop: 1}
@@ -155,8 +162,8 @@ func patch(t *testing.T, name string, at int64, b byte) {
 	}
 }
 
-// TestWriteFormat1 wrote testdata/format1. It runs where LETTERBOX_WRITE_FORMAT names the folder to write.
-func TestWriteFormat1(t *testing.T) {
+// TestWriteFormat wrote testdata/format2. It runs where LETTERBOX_WRITE_FORMAT names the folder to write.
+func TestWriteFormat(t *testing.T) {
 	dir := os.Getenv("LETTERBOX_WRITE_FORMAT")
 	if dir == "" {
 		t.Skip("the stored format is not written again")
@@ -223,8 +230,26 @@ func TestWriteFormat1(t *testing.T) {
 		}
 		m.Close()
 	}
+	ts.bins()
+	for range 3 {
+		ts.reclaim()
+		ts.remove(indices(len(ts.pick2()) / 2))
+	}
 	ts.reclaim()
+	ts.SetKeep(KeepPolicy{UndeleteFor: time.Hour})
+	ts.remove([]int{0})
+	time.Sleep(5 * time.Millisecond)
+	moment := time.Now()
+	ts.remove([]int{0})
+	if n, err := ts.purge(t.Context(), moment); err != nil || n == 0 {
+		t.Fatal(n, err)
+	}
 	ts.losesOne(o)
+	for _, uidl := range []string{"00000001deadbeef", "00000002deadbeef", "00000003deadbeef"} {
+		if _, err := ts.Import(t.Context(), "me@here.example", uidl, bytes.NewReader(pattern(400))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	want, err := json.MarshalIndent(contentOf(t, ts.Store), "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -257,5 +282,46 @@ func (ts *testStore) losesOne(o Options) {
 	var err error
 	if ts.Store, err = Open(ts.dir, o); err != nil {
 		ts.Fatal(err)
+	}
+}
+
+// bins imports mail, deletes so that it can be undone, undoes some of it and gives some of it up.
+func (ts *testStore) bins() {
+	ts.Helper()
+	for i := range 8 {
+		if _, err := ts.Import(ts.Context(), "me@here.example", fmt.Sprintf("uid-%d", i), bytes.NewReader(pattern(900*i))); err != nil {
+			ts.Fatal(err)
+		}
+	}
+	var moments []time.Time
+	fillers := 0
+	for range 3 {
+		for range 8 {
+			ts.send(pattern(700))
+		}
+		ts.SetKeep(KeepPolicy{UndeleteFor: time.Hour})
+		ts.remove([]int{fillers, fillers + 1, fillers + 3, fillers + 5, fillers + 6, fillers + 7})
+		ts.SetKeep(KeepPolicy{})
+		time.Sleep(5 * time.Millisecond)
+		moments = append(moments, time.Now())
+		time.Sleep(5 * time.Millisecond)
+	}
+	if n, err := ts.purge(ts.Context(), moments[0]); err != nil || n == 0 {
+		ts.Fatal(n, err)
+	}
+	if n, err := ts.Undelete(ts.Context(), "me@here.example", moments[1]); err != nil || n == 0 {
+		ts.Fatal(n, err)
+	}
+	// Dead weight in the segments that hold all this.
+	for range 3 {
+		first := len(ts.pick2())
+		for range 12 {
+			ts.send(pattern(1500))
+		}
+		marks := indices(12)
+		for i := range marks {
+			marks[i] += first
+		}
+		ts.remove(marks)
 	}
 }

@@ -37,6 +37,10 @@ func (k *keeper) stop() {
 
 func (k *keeper) run() {
 	defer close(k.done)
+	if k.s.opt.Brief {
+		<-k.ctx.Done()
+		return
+	}
 	audit := time.NewTimer(k.s.opt.auditDelay)
 	defer audit.Stop()
 	tick := time.NewTicker(k.s.opt.keepInterval)

@@ -43,6 +43,7 @@ type Options struct {
 
 	Keep  KeepPolicy // until SetKeep replaces it
 	Built time.Time  // when the program was built; a clock behind that expires nothing
+	Brief bool       // open for one command: nothing expires by a configuration that may not be the daemon's
 
 	salvaged func(store.Finding) // told of each body that is set aside behind a repair; nil: Log
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -37,7 +38,9 @@ func OpenAdmin(ctx context.Context, c *config.Config) (admin store.Admin, done f
 		if !ownerAway(dialErr) {
 			return nil, nil, dialErr
 		}
-		s, err := boltstore.Open(c.Data, storeOptions(c, zerolog.Nop(), false))
+		options := storeOptions(c, zerolog.Nop(), false)
+		options.Brief = true
+		s, err := boltstore.Open(c.Data, options)
 		if err == nil {
 			return s, s.Close, nil
 		}
@@ -93,6 +96,22 @@ func Repair(ctx context.Context, c *config.Config, lost func(store.Finding)) err
 		return noStore(c, err)
 	}
 	return nil
+}
+
+// Restore makes a store of a backup in the data folder, which must be empty or not there.
+func Restore(ctx context.Context, c *config.Config, backup io.Reader) (store.BackupReport, error) {
+	if err := BecomeOwner(c.Data); err != nil {
+		return store.BackupReport{}, err
+	}
+	report, err := boltstore.Restore(ctx, c.Data, backup, storeOptions(c, zerolog.Nop(), true))
+	switch {
+	case errors.Is(err, boltstore.ErrNotEmpty):
+		err = &InputError{fmt.Sprintf("%v: name another folder with --data, or move that one away", err), err}
+	case errors.Is(err, boltstore.ErrBackup), err == nil:
+	default:
+		err = folderError(c.Data, c.Source("data"), err)
+	}
+	return report, err
 }
 
 // noStore says where no store was found, because a path that is mistyped or relative to the wrong folder is the usual cause.

@@ -35,6 +35,7 @@ func smtpPolicy(c *config.Config) smtpd.Policy {
 
 func pop3Policy(c *config.Config) pop3d.Policy {
 	return pop3d.Policy{
+		Expire:           c.Keep.ExpireAfter,
 		Plaintext:        c.POP3.Plaintext,
 		IdleTimeout:      c.POP3.IdleTimeout,
 		AuthTimeout:      c.POP3.AuthTimeout,
@@ -79,6 +80,7 @@ func (s *process) reload() {
 	}
 	if s.store != nil {
 		s.store.SetLogins(loginPolicy(next))
+		s.store.SetKeep(keepPolicy(next))
 	}
 	s.limits.Set(bounds(next))
 	s.proxy.Set(next.Proxy.Trusted, next.Proxy.Timeout)

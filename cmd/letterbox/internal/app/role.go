@@ -42,7 +42,9 @@ func (r Role) Uses(k config.Key) bool {
 		return r.holds(SMTPD)
 	case "pop3":
 		return r.holds(POP3D)
-	case "store", "accounts":
+	case "retention":
+		return r != SMTPD // EXPIRE tells clients
+	case "store", "accounts", "quota":
 		return r.holds(Store)
 	case "proxy":
 		return r != Store

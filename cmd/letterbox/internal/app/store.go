@@ -131,5 +131,6 @@ func storeOptions(c *config.Config, log zerolog.Logger, create bool) boltstore.O
 	return boltstore.Options{
 		Log: log, Create: create,
 		BodyMemory: c.Store.BodyMemory, HashMemory: c.Limits.PasswordHashMemory, Logins: loginPolicy(c),
+		Keep: keepPolicy(c), Built: built(),
 	}
 }

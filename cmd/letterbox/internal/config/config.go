@@ -26,6 +26,7 @@ type Config struct {
 	Proxy    Proxy
 	Limits   Limits
 	Store    Store
+	Keep     Keep
 	Metrics  Metrics
 	Log      Log
 	Accounts Accounts
@@ -110,6 +111,16 @@ type Limits struct {
 // Store is the section of the store on disk.
 type Store struct {
 	BodyMemory int64
+}
+
+// Keep is what the sections retention and quota say: how long mail is kept, and how much. 0 stands for no bound.
+type Keep struct {
+	ExpireAfter     time.Duration
+	UndeleteFor     time.Duration
+	AccountBytes    int64
+	AccountMessages int
+	TotalBytes      int64
+	TotalMessages   int
 }
 
 // Metrics is the section of the monitoring listeners.

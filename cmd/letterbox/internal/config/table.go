@@ -67,7 +67,7 @@ func one(s string) []string { return []string{s} }
 // Keys returns the table in the order of the reference.
 func Keys() []Key {
 	var keys []Key
-	for _, section := range [][]Key{generalKeys(), smtpKeys(), senderKeys(), pop3Keys(), tlsKeys(), proxyKeys(), boundKeys(), outerKeys()} {
+	for _, section := range [][]Key{generalKeys(), smtpKeys(), senderKeys(), pop3Keys(), tlsKeys(), proxyKeys(), boundKeys(), keepKeys(), outerKeys()} {
 		keys = append(keys, section...)
 	}
 	return keys

@@ -1,0 +1,60 @@
+package config
+
+import (
+	"errors"
+	"math"
+	"time"
+)
+
+// longest bounds durations of keeping: a century.
+const longest = 100 * 365 * day
+
+// keepKeys are the sections retention and quota.
+func keepKeys() []Key {
+	return []Key{{
+		Name: "retention.expire_after", Default: one("0s"), Reload: true,
+		Text: "How long mail waits, counted from its arrival here, before it is deleted, at least `1d`; `0s` for ever. POP3 clients are told " +
+			"in whole days (EXPIRE). What an open session sees stays, and while the clock can't be trusted nothing expires.",
+		place: func(c *Config) value { return expiryValue{&c.Keep.ExpireAfter} },
+	}, {
+		Name: "retention.undelete_for", Default: one("0s"), Reload: true,
+		Text: "How long mail that a client deleted can be had back with `letterbox undelete`; it takes room until then, but none of a quota. " +
+			"`0s`: deleted means gone. A disk that fills up ends it early.",
+		place: func(c *Config) value { return durationValue{&c.Keep.UndeleteFor, 0, longest} },
+	}, {
+		Name: "quota.account_bytes", Default: one("0"), Reload: true,
+		Text: "What may wait for one account, unless `user quota` gives it a bound of its own; 0 for no bound. A sender that would go beyond " +
+			"is told to try again later (452). A message whose size was not declared may go beyond by itself.",
+		place: func(c *Config) value { return sizeValue{&c.Keep.AccountBytes, 0, math.MaxInt64} },
+	}, {
+		Name: "quota.account_messages", Default: one("0"), Reload: true,
+		Text:  "The same, counted in messages.",
+		place: func(c *Config) value { return numberValue{&c.Keep.AccountMessages, 0, math.MaxInt32} },
+	}, {
+		Name: "quota.total_bytes", Default: one("0"), Reload: true,
+		Text:  "What may wait for all accounts together; 0 for no bound.",
+		place: func(c *Config) value { return sizeValue{&c.Keep.TotalBytes, 0, math.MaxInt64} },
+	}, {
+		Name: "quota.total_messages", Default: one("0"), Reload: true,
+		Text:  "The same, counted in messages.",
+		place: func(c *Config) value { return numberValue{&c.Keep.TotalMessages, 0, math.MaxInt32} },
+	}}
+}
+
+// expiryValue is a duration that is 0 or a day at least: mail that expires within hours is a mistake.
+type expiryValue struct{ at *time.Duration }
+
+func (v expiryValue) duration() durationValue { return durationValue{v.at, 0, longest} }
+
+func (v expiryValue) kind() string   { return v.duration().kind() }
+func (v expiryValue) list() bool     { return false }
+func (v expiryValue) text() []string { return v.duration().text() }
+func (v expiryValue) set(items []string, base string) error {
+	if err := v.duration().set(items, base); err != nil {
+		return err
+	}
+	if d := *v.at; d > 0 && d < day {
+		return errors.New("is less than a day: mail would be gone before its owner had looked; write 1d or more, or 0s for never")
+	}
+	return nil
+}
