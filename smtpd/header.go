@@ -278,7 +278,8 @@ func (t *transfer) returned(places []string) bool {
 		if _, err := store.ParseAddress(path); err != nil {
 			continue
 		}
-		target, err := t.resolve(t.tx, path)
+		// Nobody asks to deliver there, so no block is for it, and none counts it.
+		target, err := t.server.config.Store.Resolve(t.server.ctx, store.Attempt{To: path})
 		if err != nil {
 			continue
 		}

@@ -17,7 +17,8 @@ type MaildropID uint64
 
 // Attempt is one RCPT: everything that may decide whether a forward-path is taken.
 type Attempt struct {
-	Session string     // the SMTP session, for the history
+	// Session is the SMTP session, for the history. Empty, it is a look-up: nobody asks to deliver, so no block is for it.
+	Session string
 	Peer    netip.Addr // the sender's address; invalid for a unix socket
 	From    string     // reverse-path without brackets; empty for the null one
 	To      string     // forward-path without brackets and quotes; split at the last @

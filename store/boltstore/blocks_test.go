@@ -58,7 +58,7 @@ func TestBlockCountsAreWrittenOnceAMinute(t *testing.T) {
 		s := blocking(t, t.TempDir(), Options{}, "spam.example")
 		defer s.Close() // within the bubble
 		refuseOne := func() {
-			_, err := s.Resolve(t.Context(), store.Attempt{From: "a@spam.example", To: "me@here.example"})
+			_, err := s.Resolve(t.Context(), store.Attempt{Session: "s", From: "a@spam.example", To: "me@here.example"})
 			if !errors.Is(err, store.ErrBlocked) {
 				t.Fatal(err)
 			}
@@ -123,7 +123,7 @@ func BenchmarkResolveBlocked(b *testing.B) {
 		}
 		d.accounts["me@here.example"] = &account{Maildrop: 1}
 		d.complete()
-		a := store.Attempt{Peer: netip.MustParseAddr("192.0.2.1"), From: "bounce+me=here.example@mail.eu.sender.example", To: "me@here.example"}
+		a := store.Attempt{Session: "s", Peer: netip.MustParseAddr("192.0.2.1"), From: "bounce+me=here.example@mail.eu.sender.example", To: "me@here.example"}
 		to, _ := store.ParseAddress(a.To)
 		b.Run(fmt.Sprint(len(senders)), func(b *testing.B) {
 			for b.Loop() {

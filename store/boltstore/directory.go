@@ -75,7 +75,7 @@ func (s *Store) Resolve(_ context.Context, a store.Attempt) (store.Target, error
 	}
 	dir := s.accounts.directory()
 	drops, err := dir.resolve(to)
-	if err == nil {
+	if err == nil && a.Session != "" {
 		err = s.blocked(dir, a, to)
 	}
 	if err == nil && s.space.tight(a.Size) {

@@ -14,7 +14,7 @@ func block(sender string, recipient ...string) store.Edit {
 
 // attempt resolves one forward-path for a sender.
 func (h *harness) attempt(peer, from, to string) error {
-	a := store.Attempt{From: from, To: to}
+	a := store.Attempt{Session: "s", From: from, To: to}
 	if peer != "" {
 		a.Peer = netip.MustParseAddr(peer)
 	}
@@ -92,6 +92,8 @@ func (h *harness) blockCounts() {
 		h.fails("a sender", h.attempt("", "a@b.spam.example", "me@here.example"), store.ErrBlocked)
 	}
 	h.fails("a peer", h.attempt("192.0.2.1", "", "me@here.example"), store.ErrBlocked)
+	_, err := h.s.Resolve(h.ctx(), store.Attempt{From: "a@spam.example", To: "me+x@here.example"})
+	h.check(err) // a look-up, of no session
 	want := map[string]uint64{" me+x@here.example": 0, "192.0.2.0/24 ": 1, "never.example me@here.example": 0, "spam.example ": 3}
 	moments := []string{"now", "after a restart"}
 	if h.c.Reopen == nil {
