@@ -101,7 +101,7 @@ func (p Policy) withDefaults() *Policy {
 // Listener says how a connection came in.
 type Listener struct {
 	Name string // for logs and metrics; from the configuration, never from a client
-	TLS  bool   // implicit TLS (RFC 8314 section 3.3): the handshake comes before the greeting
+	TLS  bool   // implicit TLS (RFC 8314 section 3.1): the handshake comes before the greeting
 	// TLSInFront says that a proxy speaks TLS with the client: passwords are as safe as under TLS, and there is no STLS.
 	TLSInFront bool
 }
