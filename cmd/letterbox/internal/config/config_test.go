@@ -224,6 +224,8 @@ func TestMistakes(t *testing.T) {
 		{"[limits]\nexempt = [\"10.0.0.1\", \"10.0.0.0/33\"]", `"10.0.0.0/33" is no network`},
 		{"hostname = \"192.0.2.1\"", `"192.0.2.1" is an address`},
 		{"[tls]\ncert = \"x.pem\"", "tls.cert and tls.key belong together"},
+		{"[pop3]\ntakeover_after = \"9s\"", "pop3.takeover_after is 9s: write 10s at least, or 0s for never"},
+		{"[pop3]\nauth_timeout = \"10s\"", "limits.login_max_delay is 10s and pop3.auth_timeout 10s: the first must be the shorter"},
 		{"hostname = ", "letterbox.toml:1: "},
 		{"[smtp]\nlisten = 2020-01-01", "smtp.listen takes a list of addresses, each in quotes"},
 		{"[accounts]\ncreate = [2020-01-01]", "accounts.create takes a list of accounts, each in quotes"},

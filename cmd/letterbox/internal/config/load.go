@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/listen"
 )
@@ -104,6 +105,22 @@ func (c *Config) check(wrong *mistakes) {
 	}
 	c.checkListeners(wrong)
 	c.checkProxies(wrong)
+	c.checkLogins(wrong)
+}
+
+// leastTakeover is twice as long as a POP3 session that is at work may be silent towards the store.
+const leastTakeover = 10 * time.Second
+
+// checkLogins finds times with which sessions would lose their maildrop at work, or logins never have their turn.
+func (c *Config) checkLogins(wrong *mistakes) {
+	if d := c.POP3.TakeoverAfter; 0 < d && d < leastTakeover {
+		wrong.add("%s: pop3.takeover_after is %s: write %s at least, or 0s for never; a session that sends a message may be silent for a while",
+			c.Source("pop3.takeover_after"), FormatDuration(d), FormatDuration(leastTakeover))
+	}
+	if wait, auth := c.Limits.LoginMaxDelay, c.POP3.AuthTimeout; wait >= auth {
+		wrong.add("limits.login_max_delay is %s and pop3.auth_timeout %s: the first must be the shorter, or a login that has to wait fails",
+			FormatDuration(wait), FormatDuration(auth))
+	}
 }
 
 // mailListeners returns the addresses of the daemons by the key that lists them, in the table's order.

@@ -230,7 +230,7 @@ func pop3Keys() []Key {
 	}, {
 		Name: "pop3.takeover_after", Default: one("60s"), Reload: true,
 		Text: "How long a session must have waited for a command before a login to the same account takes its place; what the " +
-			"session marked is not deleted. `0s` for never.",
+			"session marked is not deleted. 10 s at least; `0s` for never.",
 		place: func(c *Config) value { return durationValue{&c.POP3.TakeoverAfter, 0, day} },
 	}, {
 		Name: "pop3.scram", Default: one("false"), Reload: true,
@@ -306,7 +306,7 @@ func boundKeys() []Key {
 		place: func(c *Config) value { return numberValue{&c.Limits.LoginFreeFailures, 0, 1000} },
 	}, {
 		Name: "limits.login_max_delay", Default: one("10s"), Reload: true,
-		Text:  "The longest time between two attempts. One that would have to wait longer is told to try again later. `0s` for no delay.",
+		Text:  "The longest time between two attempts. One that would have to wait longer is told to try again later. Shorter than `[pop3] auth_timeout`; `0s` for no delay.",
 		place: func(c *Config) value { return durationValue{&c.Limits.LoginMaxDelay, 0, 20 * time.Second} },
 	}, {
 		Name: "limits.login_ban_after", Default: one("20"), Reload: true,
