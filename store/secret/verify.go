@@ -3,6 +3,7 @@ package secret
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync/atomic"
 )
 
@@ -21,17 +22,19 @@ type Verifier struct {
 	// nobody is a hash of the usual cost for names that have no account: its work takes the same time, and then fails.
 	nobody argon
 
+	trim     trimmer
 	computed atomic.Uint64
 }
 
 // NewVerifier returns a Verifier whose checks take at most memory octets together, 64 MiB when memory is 0 or less. A hash
-// that costs more than that runs alone.
+// that costs more than that runs alone. What the checks of a burst took goes back to the system a second after the last.
 func NewVerifier(memory int64) *Verifier {
 	if memory <= 0 {
 		memory = defaultMemory
 	}
 	return &Verifier{
 		gate:   gate{size: memory, maxWait: maxWaiting},
+		trim:   trimmer{free: debug.FreeOSMemory},
 		nobody: argon{m: argonMemory, t: argonTime, p: argonThreads, salt: make([]byte, argonSalt), key: make([]byte, argonKey)},
 	}
 }
@@ -56,7 +59,7 @@ func (v *Verifier) Verify(ctx context.Context, hash, password string) (ok, rehas
 		// No hash was made of it. The work is done all the same, on a length that bounds it.
 		password, known = password[:MaxPassword], false
 	}
-	leave, busy := v.gate.enter(ctx, reservation(h))
+	leave, busy := v.enter(ctx, reservation(h))
 	if busy != nil {
 		return false, false, busy
 	}
@@ -74,13 +77,26 @@ func (v *Verifier) Verify(ctx context.Context, hash, password string) (ok, rehas
 
 // Hash is the function Hash with its memory reserved as that of a check is.
 func (v *Verifier) Hash(ctx context.Context, password string) (string, error) {
-	leave, err := v.gate.enter(ctx, v.nobody.memory())
+	leave, err := v.enter(ctx, v.nobody.memory())
 	if err != nil {
 		return "", err
 	}
 	defer leave()
 	v.computed.Add(1)
 	return Hash(password)
+}
+
+// enter is the gate's, and what was computed inside is given back to the system some time after leave.
+func (v *Verifier) enter(ctx context.Context, cost int64) (leave func(), err error) {
+	out, err := v.gate.enter(ctx, cost)
+	if err != nil {
+		return nil, err
+	}
+	v.trim.begin()
+	return func() {
+		v.trim.end()
+		out()
+	}, nil
 }
 
 // Computed returns how many hashes were computed so far.

@@ -1,0 +1,50 @@
+package secret
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// resident is what the process has of the machine's memory, in octets.
+func resident(t *testing.T) int64 {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "\nVmRSS:")
+	pages, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages << 10
+}
+
+// The system gets back what a burst of checks took.
+func TestMemoryGoesBackAfterABurst(t *testing.T) {
+	v := NewVerifier(0)
+	var burst sync.WaitGroup
+	for range 6 {
+		burst.Go(func() {
+			if _, _, err := v.Verify(t.Context(), "", "wrong"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	burst.Wait()
+	after := resident(t)
+	if after < argonMemory<<10 {
+		t.Fatalf("%d octets are resident behind a burst: nothing to give back", after)
+	}
+	most := after - argonMemory<<10
+	deadline := time.Now().Add(20 * trimQuiet)
+	for tick := time.NewTicker(50 * time.Millisecond); resident(t) > most; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d octets are resident, %d right behind the burst", resident(t), after)
+		}
+	}
+}
