@@ -46,6 +46,12 @@
 // The chain of a segment is the CRC-32C of its record headers, one behind the other. It stands for every octet, since each
 // header holds the checksums of its head and body.
 //
+// # Room
+//
+// Behind the last record of the segment that takes records may stand zeros, which are no record: room, written in advance so
+// that fdatasync finds neither a new size nor new blocks to put into the file system's journal. It is cut off when the segment
+// is sealed and when the log is closed; after a crash it goes as a tail that was never acknowledged does.
+//
 // # The file "dropped"
 //
 // It names the segments that were given up, so that one that is missing for another reason is found: ascending spans as 5-12

@@ -108,6 +108,8 @@ type Log struct {
 	head  *segment // takes the records
 	end   Mark
 	carry *Record // did not fit into the last group
+	room  int64   // up to here the head was written; behind the end these are zeros
+	zeros []byte
 
 	dropped ranges // owned by Open, then by the caller of Drop
 
@@ -197,7 +199,11 @@ func (l *Log) Close() (Mark, error) {
 	close(l.queue)
 	l.mu.Unlock()
 	<-l.done
-	return l.end, l.files.close()
+	var err error
+	if l.Health() == nil {
+		err = l.giveBack()
+	}
+	return l.end, errors.Join(err, l.files.close())
 }
 
 func segmentName(dir string, number uint64) string {

@@ -18,7 +18,7 @@ func Open(dir string, from Mark, opt Options, apply Apply) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, opt: opt, seal: seal, queue: make(chan *Record, opt.GroupRecords), done: make(chan struct{}), buffers: newBufferPool()}
+	l := &Log{dir: dir, opt: opt, seal: seal, queue: make(chan *Record, opt.GroupRecords), done: make(chan struct{}), buffers: newBufferPool(), zeros: make([]byte, zeroBytes)}
 	l.files = segments{
 		open: map[uint64]*segment{}, have: map[uint64]bool{}, fs: opt.FS,
 		path: func(n uint64) string { return segmentName(dir, n) },

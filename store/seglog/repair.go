@@ -105,8 +105,12 @@ func (r *repair) segment(number uint64, last bool, seal Mark) error {
 		h = segHeader{store: r.log.opt.Store, number: number, firstSeq: r.last.firstSeq, totals: r.last.totals}
 	}
 	r.last = h
-	sc := &scanner{file: seg.file, number: number, end: size, seal: r.log.seal, flags: r.log.opt.Flags, off: segmentHeader}
-	durable := size
+	end := size
+	if !last && seal.Segment == number && h.flags&segRepaired == 0 {
+		end = min(end, seal.Offset) // what stands behind a seal does not count
+	}
+	sc := &scanner{file: seg.file, number: number, end: end, seal: r.log.seal, flags: r.log.opt.Flags, off: segmentHeader}
+	durable := end
 	if last {
 		durable = h.born
 		if r.known.Segment == number {

@@ -27,6 +27,9 @@ func (r *replay) last(h segHeader) error {
 		r.log.head, r.log.end = seg, r.mark // a clean stop: nothing is behind what is known to be durable
 		return nil
 	}
+	if err := r.reached(seg); err != nil {
+		return err
+	}
 	records, durable, err := r.survey(seg, size, h.born)
 	if err != nil {
 		return err
@@ -39,6 +42,23 @@ func (r *replay) last(h segHeader) error {
 		records = records[1:]
 	}
 	return r.moveTail(seg, sc, records)
+}
+
+// reached makes sure that something stands in front of the mark: where room was made, a log that lost what it held ends in
+// zeros, and no longer before the mark. A record is longer than the piece that is looked at, and ends neither in its header,
+// which holds a seal, nor in so many zeros.
+func (r *replay) reached(seg *segment) error {
+	if r.mark.Offset < segmentHeader+recordHeader {
+		return nil
+	}
+	var before [recordHeader]byte
+	if _, err := seg.file.ReadAt(before[:], r.mark.Offset-recordHeader); err != nil {
+		return err
+	}
+	if before == ([recordHeader]byte{}) {
+		return &Corrupt{Pos: r.mark.Pos, Reason: "the index holds mail up to here, but nothing stands in front of it"}
+	}
+	return nil
 }
 
 // survey lists the valid records behind the mark and says up to where the segment is known durable.
@@ -109,10 +129,7 @@ func (r *replay) moveTail(seg *segment, sc *scanner, tail []*found) error {
 		}
 	}
 	l.head, l.end = next, r.mark
-	if err := seg.file.Truncate(seal.Offset); err != nil {
-		return err
-	}
-	return seg.file.Sync()
+	return l.cutSealed(seal)
 }
 
 // bornWith is the length of a segment that begins with these records.
