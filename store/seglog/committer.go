@@ -10,9 +10,9 @@ import (
 const (
 	// roomBytes is how much room a group makes behind itself, at most.
 	roomBytes = 512 << 10
-	// maxRoomed is the size up to which a group makes room. A larger one has so much to write itself that the journal does
-	// not matter, and zeros would be as much again.
-	maxRoomed = 128 << 10
+	// maxRoomed is the size up to which a group makes room. Zeros are as much again as what they make room for, and an entry
+	// of the journal is some 16 KiB: for groups beyond this bound the time that is won would be paid for with more to write.
+	maxRoomed = 32 << 10
 	// zeroBytes is all the memory that this takes.
 	zeroBytes = 64 << 10
 )

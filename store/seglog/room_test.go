@@ -60,7 +60,7 @@ func TestRoom(t *testing.T) {
 		t.Fatalf("%d records behind the last one", len(all))
 	}
 
-	for i := range 20 { // a segment has room for a dozen of them, and no octet more than it may have
+	for i := range 70 { // a segment has room for some sixty of them, and no octet more than it may have
 		lt.append(3+i, strings.Repeat("x", maxRoomed/2))
 		if got := lt.size(lt.mark.Segment); got > lt.opt.SegmentBytes {
 			t.Fatalf("segment %d has %d octets with its room, over %d", lt.mark.Segment, got, lt.opt.SegmentBytes)
