@@ -55,6 +55,8 @@ func (g *guard) handle(e event) {
 		g.sealed = true
 	case e == foreign:
 		g.fail(ending{reason: endProtocol, reply: notSMTP, silent: g.tap.head[0] == tlsRecord})
+	case e == wideLine:
+		g.fail(ending{reason: endProtocol, reply: longLine, silent: true})
 	case e == badLine, e == lostChunk:
 		g.fail(ending{reason: endProtocol, reply: outOfStep})
 	case g.tap.wire > g.rules.wireBudget():

@@ -10,8 +10,8 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// maxLine is the longest line of a body, in octets with its end. go-smtp counts lines of commands and of DATA alike; the
-// 1000 of RFC 5321 section 4.5.3.1.6 is exceeded by much mail that people want to have. BDAT knows no lines.
+// maxLine is the longest line of a body, in octets with its end. The 1000 of RFC 5321 section 4.5.3.1.6 is exceeded by much
+// mail that people want to have. BDAT knows no lines.
 const maxLine = 64<<10 + 2
 
 // patience is a deadline that go-smtp sets and the guard does not: it must not be 0, since the call is our signal for a
@@ -78,7 +78,7 @@ func (s *session) protocol() *smtp.Server {
 	}
 	srv.LMTP = s.listener.LMTP
 	srv.EnableSMTPUTF8 = true
-	srv.MaxLineLength = maxLine
+	srv.MaxLineLength = 0 // the tap counts, of commands and of DATA
 	srv.ReadTimeout, srv.WriteTimeout = patience, patience
 	srv.Debug = debugWriter{s.guard}
 	srv.ErrorLog = errorLog{s}

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 )
@@ -49,13 +50,37 @@ type tap struct {
 	statusAt int
 	code     int // the last reply
 
-	dots dots
-	wire int64 // octets of the message under way, as they came
+	dots  dots
+	width width
+	wire  int64 // octets of the message under way, as they came
 
 	chunk     int64 // octets of this chunk that have not come yet
 	announced int64 // by all chunks of this message; where one is refused the message is over
 	last      bool  // this chunk is the last, and its command line was whole
 	open      bool  // a chunk was taken and more are to come
+}
+
+// width is how long the line of content under way is, without its LF.
+type width int
+
+// over follows p and tells whether a line has become longer than maxLine. go-smtp can count too, but looks at each octet.
+func (w *width) over(p []byte) bool {
+	for len(p) > 0 {
+		lf := bytes.IndexByte(p, '\n')
+		if lf < 0 {
+			*w += width(len(p))
+			return *w >= maxLine
+		}
+		if *w+width(lf) >= maxLine {
+			return true
+		}
+		// Lines that lie in p whole can't be too long where p is not.
+		*w, p = 0, p[lf+1:]
+		if len(p) < maxLine {
+			p = p[bytes.LastIndexByte(p, '\n')+1:]
+		}
+	}
+	return false
 }
 
 // event is what the guard has to act on.
@@ -65,6 +90,7 @@ const (
 	noEvent   event = iota
 	badLine         // a command line that can't be followed, or is too long
 	foreign         // a line of another protocol
+	wideLine        // a line of content that is longer than maxLine
 	lostChunk       // a BDAT was not understood: its chunk would be run as commands
 	startTLS        // everything from here on is TLS
 	replied         // a command has its reply
@@ -104,6 +130,9 @@ func (t *tap) input(p []byte) event {
 		case t.mode == inData && t.verb == "DATA" && t.dots.state != dotEnd:
 			n = t.dots.scan(p)
 			t.wire += int64(n)
+			if t.width.over(p[:n]) {
+				return wideLine
+			}
 		case t.wantLine:
 			var e event
 			if n, e = t.line(p); e != noEvent {
@@ -227,7 +256,7 @@ func (t *tap) reply() event {
 		t.mode = inHandshake
 		return startTLS
 	case t.code == 354:
-		t.mode, t.dots, t.wire = inData, dots{}, 0
+		t.mode, t.dots, t.width, t.wire = inData, dots{}, 0, 0
 		t.replay()
 	case t.bdat:
 		return t.chunkReply()

@@ -139,9 +139,6 @@ func (t *transfer) finish(body *body) error {
 // readFailure says why the content can't be read to its end. The session ends with it: what is left of the content must
 // never be read as commands.
 func (t *transfer) readFailure(err error) error {
-	if errors.Is(err, smtp.ErrTooLongLine) {
-		t.guard.abort(ending{reason: endProtocol, reply: longLine, silent: true})
-	}
 	return &refusal{kind: t.guard.lost(t.chunked), cause: err}
 }
 
