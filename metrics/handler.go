@@ -3,6 +3,7 @@ package metrics
 import (
 	"html/template"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -23,17 +24,35 @@ const page = `<!doctype html>
 </html>
 `
 
+// Pages is what is served beside the metrics.
+type Pages struct {
+	Healthy, Ready func() error // nil always says yes
+	Profiles       bool         // Go's profiles below /debug/pprof/
+}
+
+// profiles serves those of net/http/pprof, which registers itself only where nobody serves.
+func profiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+}
+
 // Handler serves /metrics (OpenMetrics where the scraper asks for it), /healthz, /readyz, and a page at / that names them.
 //
 // The two checks are asked at each request: nil answers 200 and "ok", an error 503 and its text, which anybody who reaches
-// the address can read. A nil check always says yes.
-func (m *Metrics) Handler(healthy, ready func() error) http.Handler {
+// the address can read.
+func (m *Metrics) Handler(p Pages) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		Registry: m.registry, EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes,
 	}))
-	mux.Handle("GET /healthz", checkHandler(healthy))
-	mux.Handle("GET /readyz", checkHandler(ready))
+	mux.Handle("GET /healthz", checkHandler(p.Healthy))
+	mux.Handle("GET /readyz", checkHandler(p.Ready))
+	if p.Profiles {
+		profiles(mux)
+	}
 	landing := template.Must(template.New("page").Parse(page))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")

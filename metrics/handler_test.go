@@ -36,7 +36,7 @@ func get(t *testing.T, url string, header ...string) (int, http.Header, string) 
 }
 
 func TestScrape(t *testing.T) {
-	server := httptest.NewServer(full().Handler(nil, nil))
+	server := httptest.NewServer(full().Handler(Pages{}))
 	defer server.Close()
 	status, _, body := get(t, server.URL+"/metrics")
 	if status != http.StatusOK {
@@ -58,6 +58,9 @@ func TestScrape(t *testing.T) {
 	_, header, body := get(t, server.URL+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
 	if !strings.HasPrefix(header.Get("Content-Type"), "application/openmetrics-text") || !strings.HasSuffix(body, "# EOF\n") {
 		t.Errorf("no OpenMetrics: %s", header.Get("Content-Type"))
+	}
+	if !strings.Contains(body, `# {msg="01ARZ3NDEKTSV4RRFFQ69G5FAV"} 4096.0`) {
+		t.Error("no exemplar names the message")
 	}
 	// Native histograms travel in the protobuf form.
 	_, header, body = get(t, server.URL+"/metrics", "Accept",
@@ -86,7 +89,7 @@ func nativeHistogram(t *testing.T, body string, header http.Header) bool {
 
 func TestHealth(t *testing.T) {
 	healthy, ready := error(nil), errors.New("the store\r\ncan't  write")
-	server := httptest.NewServer(full().Handler(func() error { return healthy }, func() error { return ready }))
+	server := httptest.NewServer(full().Handler(Pages{Healthy: func() error { return healthy }, Ready: func() error { return ready }}))
 	defer server.Close()
 	if status, _, body := get(t, server.URL+"/healthz"); status != 200 || body != "ok\n" {
 		t.Errorf("healthz: %d %q", status, body)
@@ -104,7 +107,7 @@ func TestHealth(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	server := httptest.NewServer(New("serve", "<b>1", nil, nil).Handler(nil, nil))
+	server := httptest.NewServer(New("serve", "<b>1", nil, nil).Handler(Pages{}))
 	defer server.Close()
 	status, header, body := get(t, server.URL+"/")
 	if status != 200 || !strings.Contains(body, "/readyz") || !strings.Contains(body, "&lt;b&gt;1") {
@@ -114,7 +117,12 @@ func TestPages(t *testing.T) {
 		t.Errorf("headers %v", header)
 	}
 	if status, _, _ := get(t, server.URL+"/debug/pprof/"); status != 404 {
-		t.Errorf("an unknown page: %d", status)
+		t.Errorf("profiles that nobody asked for: %d", status)
+	}
+	asked := httptest.NewServer(New("serve", "1", nil, nil).Handler(Pages{Profiles: true}))
+	defer asked.Close()
+	if status, _, body := get(t, asked.URL+"/debug/pprof/"); status != 200 || !strings.Contains(body, "goroutine") {
+		t.Errorf("profiles: %d %s", status, body)
 	}
 	r, err := http.Post(server.URL+"/metrics", "text/plain", strings.NewReader("x"))
 	if err != nil {

@@ -33,9 +33,8 @@ type counters struct {
 	byValue map[string]prometheus.Counter
 }
 
-func newCounters(r prometheus.Registerer, name, help, label string, set values) counters {
-	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
-	r.MustRegister(vec)
+func newCounters(k maker, name, label string, set values) counters {
+	vec := k.counterVec(name, label)
 	c := counters{byValue: make(map[string]prometheus.Counter, len(set))}
 	for value := range set {
 		c.byValue[value] = vec.WithLabelValues(value)
@@ -57,10 +56,8 @@ type pairs struct {
 	first, second values
 }
 
-func newPairs(r prometheus.Registerer, name, help string, labels [2]string, first, second values) pairs {
-	p := pairs{first: first, second: second,
-		vec: prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels[:])}
-	r.MustRegister(p.vec)
+func newPairs(k maker, name string, labels [2]string, first, second values) pairs {
+	p := pairs{first: first, second: second, vec: k.counterVec(name, labels[:]...)}
 	for a := range first {
 		for b := range second {
 			p.vec.WithLabelValues(a, b)

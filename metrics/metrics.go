@@ -27,14 +27,15 @@ func New(role, version string, smtpLabels, pop3Labels map[string][]string) *Metr
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		buildInfo(role, version),
+		buildInfo(newMaker(m.registry), role, version),
 	)
-	handshakes := newHandshakes()
-	if smtpLabels != nil || pop3Labels != nil {
-		m.registry.MustRegister(handshakes)
+	both := smtpLabels
+	if both == nil {
+		both = pop3Labels
 	}
-	m.smtp = newSMTP(registererFor(m.registry, smtpLabels), smtpLabels, handshakes)
-	m.pop3 = newPOP3(registererFor(m.registry, pop3Labels), pop3Labels, handshakes)
+	handshakes := newHandshakes(newMaker(registererFor(m.registry, both)))
+	m.smtp = newSMTP(newMaker(registererFor(m.registry, smtpLabels)), smtpLabels, handshakes)
+	m.pop3 = newPOP3(newMaker(registererFor(m.registry, pop3Labels)), pop3Labels, handshakes)
 	return m
 }
 
@@ -52,10 +53,10 @@ func (m *Metrics) SMTP() *SMTP { return m.smtp }
 // POP3 returns the instruments of the POP3 daemon. It satisfies pop3d.Observer.
 func (m *Metrics) POP3() *POP3 { return m.pop3 }
 
-func buildInfo(role, version string) prometheus.Collector {
+func buildInfo(k maker, role, version string) prometheus.Collector {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "letterbox_build_info",
-		Help:        "Always 1; the labels say what runs.",
+		Help:        k.find("letterbox_build_info", Gauge).Help,
 		ConstLabels: prometheus.Labels{"role": role, "version": version, "goversion": runtime.Version()},
 	})
 	g.Set(1)

@@ -36,19 +36,24 @@ func full() *Metrics {
 	m := New("serve", "1.2.3", smtpLabels(), pop3Labels())
 	now := time.Unix(1_700_000_000, 500_000_000)
 	m.Store(func() store.Stats {
-		return store.Stats{Messages: 3, Octets: 4096, Delivered: 10, Deleted: 7, SyncSeconds: 1.5, LastDelivery: now, LastDrain: now}
+		return store.Stats{Messages: 3, Octets: 4096, Delivered: 10, Deleted: 7, LastDelivery: now, LastDrain: now,
+			Oldest: now, LastBackup: now, LastVerify: now}
 	})
-	m.Certificates(func() map[string]time.Time { return map[string]time.Time{"default": now} })
+	m.Accounts(func() []store.Account { return []store.Account{{Address: "me@localhost", Messages: 3, Octets: 4096}} })
+	times := NewTimes()
+	m.AddTimes(times)
+	times.Synced(time.Millisecond)
+	m.Certificates(func() map[string]time.Time { return map[string]time.Time{"smtp": now} })
 	s, p := m.SMTP(), m.POP3()
 	s.Listen("smtp")
 	p.Listen("pop3s")
 	s.Connection("smtp", "accepted")
 	s.SessionStart("smtp")
-	s.Command("MAIL", 250)
+	s.Command("MAIL", 250, time.Millisecond)
 	s.Handshake("smtp", "1.3", "ok")
 	s.Recipient("ok")
-	s.Message("accepted", "none", 4096, time.Millisecond)
-	s.Message("rejected", "size", 1<<30, time.Hour)
+	s.Message("01ARZ3NDEKTSV4RRFFQ69G5FAV", "accepted", "none", 4096, time.Millisecond)
+	s.Message("", "rejected", "size", 1<<30, time.Hour)
 	s.SessionEnd("smtp", "quit", time.Second, 5000, 300)
 	p.Connection("pop3s", "busy")
 	p.SessionStart("pop3s")
@@ -97,8 +102,40 @@ func TestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if table := tableLines(); got != table {
+		t.Errorf("the instruments are not those of the table:\n%s\nthe table:\n%s", got, table)
+	}
 	if got != string(want) {
 		t.Errorf("names and labels are not those of %s:\n%s", golden, got)
+	}
+}
+
+// tableLines are the lines of the golden file as the table has them.
+func tableLines() string {
+	var lines []string
+	for _, i := range Instruments() {
+		lines = append(lines, strings.Join(append([]string{i.Name, string(i.Kind)}, i.Labels...), " "))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n"
+}
+
+// TestAccountsAreBounded: accounts beyond the bound share one series.
+func TestAccountsAreBounded(t *testing.T) {
+	m := New("store", "1", nil, nil)
+	m.Accounts(func() (all []store.Account) {
+		for i := range maxAccounts + 2 {
+			all = append(all, store.Account{Address: fmt.Sprintf("a%d@x", i), Messages: 1, Octets: 10})
+		}
+		return all
+	})
+	if n := value(t, m, "letterbox_store_account_messages", "account=other"); n != 2 {
+		t.Errorf("the others have %g messages", n)
+	}
+	for _, f := range gather(t, m) {
+		if f.GetName() == "letterbox_store_account_bytes" && len(f.GetMetric()) != maxAccounts+1 {
+			t.Errorf("%d accounts have series", len(f.GetMetric()))
+		}
 	}
 }
 
@@ -173,9 +210,9 @@ func TestValues(t *testing.T) {
 		{3, "letterbox_store_messages", nil},
 		{4096, "letterbox_store_message_bytes", nil},
 		{10, "letterbox_store_delivered_messages_total", nil},
-		{1.5, "letterbox_store_sync_seconds_total", nil},
+		{7, "letterbox_store_deleted_messages_total", nil},
 		{1_700_000_000.5, "letterbox_store_last_delivery_timestamp_seconds", nil},
-		{1_700_000_000.5, "letterbox_tls_certificate_not_after_timestamp_seconds", []string{"name=default"}},
+		{1_700_000_000.5, "letterbox_tls_certificate_not_after_timestamp_seconds", []string{"listener=smtp"}},
 	} {
 		if got := value(t, m, c.name, c.labels...); got != c.want {
 			t.Errorf("%s%v is %v, want %v", c.name, c.labels, got, c.want)
@@ -203,11 +240,11 @@ func TestOther(t *testing.T) {
 		s, p := m.SMTP(), m.POP3()
 		s.Connection("smtp", x)
 		s.SessionEnd("smtp", x, -time.Second, -1, -1)
-		s.Command(x, i)
-		s.Command("MAIL", 100_000+i)
+		s.Command(x, i, 0)
+		s.Command("MAIL", 100_000+i, 0)
 		s.Handshake("smtp", x, x)
 		s.Recipient(x)
-		s.Message(x, x, -1, 0)
+		s.Message(x, x, x, -1, 0)
 		p.Command(x, false, 0)
 		p.Login(x, x)
 		p.Retrieved(-1, false)
@@ -279,10 +316,10 @@ func BenchmarkMessage(b *testing.B) {
 		for pb.Next() {
 			s := m.SMTP()
 			for _, verb := range []string{"MAIL", "RCPT", "DATA"} {
-				s.Command(verb, 250)
+				s.Command(verb, 250, time.Millisecond)
 			}
 			s.Recipient("ok")
-			s.Message("accepted", "none", 4096, time.Millisecond)
+			s.Message("01ARZ3NDEKTSV4RRFFQ69G5FAV", "accepted", "none", 4096, time.Millisecond)
 		}
 	})
 }

@@ -15,26 +15,21 @@ type POP3 struct {
 	retrieved counters
 	octets    prometheus.Counter
 	deleted   prometheus.Counter
+	discarded prometheus.Counter
 }
 
-func newPOP3(r prometheus.Registerer, labels map[string][]string, handshakes *prometheus.CounterVec) *POP3 {
-	p := &POP3{
-		sessions: newSessions(r, "pop3", labels, handshakes),
-		commands: newPairs(r, "letterbox_pop3_commands_total", "Commands by verb and reply.",
-			[2]string{"verb", "result"}, closed(labels["verb"]...), closed("ok", "err")),
-		took: newHistogram("letterbox_pop3_command_duration_seconds", "Time from a command's line to the end of its reply.",
-			prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
-		logins: newPairs(r, "letterbox_pop3_logins_total", "Logins by mechanism and result.",
-			[2]string{"mechanism", "result"}, closed(labels["mechanism"]...), closed(labels["login"]...)),
-		retrieved: newCounters(r, "letterbox_pop3_retrieved_messages_total", "Messages sent, whole or broken off.",
-			"result", closed("complete", "broken")),
-		octets: prometheus.NewCounter(prometheus.CounterOpts{Name: "letterbox_pop3_retrieved_bytes_total",
-			Help: "Octets of messages sent, before dot-stuffing."}),
-		deleted: prometheus.NewCounter(prometheus.CounterOpts{Name: "letterbox_pop3_deleted_messages_total",
-			Help: "Messages deleted at QUIT."}),
+func newPOP3(k maker, labels map[string][]string, handshakes *prometheus.CounterVec) *POP3 {
+	return &POP3{
+		sessions: newSessions(k, "pop3", labels, handshakes),
+		commands: newPairs(k, "letterbox_pop3_commands_total", [2]string{"verb", "result"}, closed(labels["verb"]...), closed("ok", "err")),
+		took:     k.histogram("letterbox_pop3_command_duration_seconds", prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
+		logins: newPairs(k, "letterbox_pop3_logins_total", [2]string{"mechanism", "result"},
+			closed(labels["mechanism"]...), closed(labels["login"]...)),
+		retrieved: newCounters(k, "letterbox_pop3_retrieved_messages_total", "result", closed("complete", "broken")),
+		octets:    k.counter("letterbox_pop3_retrieved_bytes_total"),
+		deleted:   k.counter("letterbox_pop3_deleted_messages_total"),
+		discarded: k.counter("letterbox_pop3_discarded_marks_total"),
 	}
-	r.MustRegister(p.took, p.octets, p.deleted)
-	return p
 }
 
 // Command counts a command, whether it was answered +OK, and the time that it took.
@@ -62,3 +57,6 @@ func (p *POP3) Retrieved(octets int64, complete bool) {
 
 // Deleted counts the messages that one QUIT deleted.
 func (p *POP3) Deleted(messages int) { p.deleted.Add(float64(max(messages, 0))) }
+
+// Discarded counts the marks that a session left behind without deleting.
+func (p *POP3) Discarded(messages int) { p.discarded.Add(float64(max(messages, 0))) }

@@ -22,48 +22,29 @@ type sessions struct {
 	outcomes   values
 }
 
-func newSessions(r prometheus.Registerer, daemon string, labels map[string][]string, handshakes *prometheus.CounterVec) *sessions {
+func newSessions(k maker, daemon string, labels map[string][]string, handshakes *prometheus.CounterVec) *sessions {
 	prefix := "letterbox_" + daemon + "_"
-	vec := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: prefix + name, Help: help}, labels)
-	}
-	s := &sessions{
+	return &sessions{
 		daemon:    daemon,
 		listeners: &listeners{},
 		results:   closed(labels["connection"]...),
 		reasons:   closed(labels["end"]...),
-		opened:    vec("connections_total", "Connections by listener and by what admission decided.", "listener", "result"),
-		current: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: prefix + "sessions", Help: "Sessions that are open now."}, []string{"listener"}),
-		ended: vec("session_ends_total", "Sessions that ended, by listener and reason.", "listener", "reason"),
-		took: newHistogram(prefix+"session_duration_seconds", "Time from a session's greeting to its end.",
-			prometheus.ExponentialBuckets(0.01, 4, 9)), // 10 ms to 11 minutes
-		in:         vec("received_bytes_total", "Octets that clients sent, inside TLS.", "listener"),
-		out:        vec("sent_bytes_total", "Octets that clients were sent, inside TLS.", "listener"),
+		opened:    k.counterVec(prefix+"connections_total", "listener", "result"),
+		current:   k.gaugeVec(prefix+"sessions", "listener"),
+		ended:     k.counterVec(prefix+"session_ends_total", "listener", "reason"),
+		took:      k.histogram(prefix+"session_duration_seconds", prometheus.ExponentialBuckets(0.01, 4, 9)), // 10 ms to 11 minutes
+		in:        k.counterVec(prefix+"received_bytes_total", "listener"),
+		out:       k.counterVec(prefix+"sent_bytes_total", "listener"),
+
 		handshakes: handshakes,
 		versions:   closed("1.2", "1.3", "none"),
 		outcomes:   closed("ok", "failed"),
 	}
-	r.MustRegister(s.opened, s.current, s.ended, s.took, s.in, s.out)
-	return s
 }
 
 // newHandshakes returns the one instrument that the daemons share.
-func newHandshakes() *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "letterbox_tls_handshakes_total",
-		Help: "TLS handshakes by daemon, listener, version (none where it failed before one was agreed) and result.",
-	}, []string{"daemon", "listener", "version", "result"})
-}
-
-// newHistogram returns a histogram that is scraped in classic or in native form, as the scraper asks.
-func newHistogram(name, help string, buckets []float64) prometheus.Histogram {
-	return prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: buckets,
-		NativeHistogramBucketFactor:     1.1,
-		NativeHistogramMaxBucketNumber:  100,
-		NativeHistogramMinResetDuration: time.Hour,
-	})
+func newHandshakes(k maker) *prometheus.CounterVec {
+	return k.counterVec("letterbox_tls_handshakes_total", "daemon", "listener", "version", "result")
 }
 
 // Listen makes the series of a listener at zero, before the first connection comes.

@@ -13,31 +13,26 @@ type SMTP struct {
 	verbs      values
 	codes      map[int]string
 	commands   *prometheus.CounterVec
+	answered   prometheus.Histogram
 	recipients counters
 	messages   pairs
 	octets     prometheus.Histogram
 	took       prometheus.Histogram
 }
 
-func newSMTP(r prometheus.Registerer, labels map[string][]string, handshakes *prometheus.CounterVec) *SMTP {
-	s := &SMTP{
-		sessions: newSessions(r, "smtp", labels, handshakes),
-		verbs:    closed(labels["verb"]...),
-		codes:    replyCodes(),
-		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "letterbox_smtp_commands_total", Help: "Commands by verb and reply code."}, []string{"verb", "code"}),
-		recipients: newCounters(r, "letterbox_smtp_recipients_total", "Forward-paths by what became of them.",
-			"result", closed(labels["recipient"]...)),
-		messages: newPairs(r, "letterbox_smtp_messages_total", "Messages by what became of them and why.",
-			[2]string{"result", "reason"}, closed(labels["message_result"]...), closed(labels["message_reason"]...)),
-		octets: newHistogram("letterbox_smtp_message_size_bytes", "Size of the messages that were accepted.",
-			prometheus.ExponentialBuckets(1<<10, 4, 9)), // 1 KiB to 64 MiB
-		took: newHistogram("letterbox_smtp_message_duration_seconds",
-			"Time from the start of a message's content to its 250, for those that were accepted.",
-			prometheus.ExponentialBuckets(0.001, 4, 9)), // 1 ms to 65 s
+func newSMTP(k maker, labels map[string][]string, handshakes *prometheus.CounterVec) *SMTP {
+	return &SMTP{
+		sessions:   newSessions(k, "smtp", labels, handshakes),
+		verbs:      closed(labels["verb"]...),
+		codes:      replyCodes(),
+		commands:   k.counterVec("letterbox_smtp_commands_total", "verb", "code"),
+		answered:   k.histogram("letterbox_smtp_command_duration_seconds", prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
+		recipients: newCounters(k, "letterbox_smtp_recipients_total", "result", closed(labels["recipient"]...)),
+		messages: newPairs(k, "letterbox_smtp_messages_total", [2]string{"result", "reason"},
+			closed(labels["message_result"]...), closed(labels["message_reason"]...)),
+		octets: k.histogram("letterbox_smtp_message_size_bytes", prometheus.ExponentialBuckets(1<<10, 4, 9)),       // 1 KiB to 64 MiB
+		took:   k.histogram("letterbox_smtp_message_duration_seconds", prometheus.ExponentialBuckets(0.001, 4, 9)), // 1 ms to 65 s
 	}
-	r.MustRegister(s.commands, s.octets, s.took)
-	return s
 }
 
 // replyCodes are the codes of RFC 5321 section 4.2.3, RFC 3207 section 4, RFC 4954 section 6 and RFC 7504. Their series are
@@ -53,23 +48,37 @@ func replyCodes() map[int]string {
 	return codes
 }
 
-// Command counts a command and the code of its reply.
-func (s *SMTP) Command(verb string, code int) {
+// Command counts a command, the code of its reply, and the time that the client waited for that.
+func (s *SMTP) Command(verb string, code int, took time.Duration) {
 	text, ok := s.codes[code]
 	if !ok {
 		text = other
 	}
 	s.commands.WithLabelValues(s.verbs.of(verb), text).Inc()
+	s.answered.Observe(took.Seconds())
 }
 
 // Recipient counts one forward-path.
 func (s *SMTP) Recipient(result string) { s.recipients.inc(result) }
 
-// Message counts one message. Size and time are kept of those that were accepted.
-func (s *SMTP) Message(result, reason string, octets int64, took time.Duration) {
+// Message counts one message. Size and time are kept of those that were accepted, with the id of one of them in each bucket
+// (an exemplar of OpenMetrics), by which a line of the log is found.
+func (s *SMTP) Message(id, result, reason string, octets int64, took time.Duration) {
 	s.messages.inc(result, reason)
 	if result == "accepted" {
-		s.octets.Observe(float64(octets))
-		s.took.Observe(took.Seconds())
+		observe(s.octets, float64(octets), id)
+		observe(s.took, took.Seconds(), id)
 	}
+}
+
+// idLength is the length of a message's id. Anything else is no exemplar: a long one would end the process.
+const idLength = 26
+
+// observe counts v with the id of a message as its exemplar, where there is one.
+func observe(h prometheus.Histogram, v float64, id string) {
+	if e, ok := h.(prometheus.ExemplarObserver); ok && len(id) == idLength {
+		e.ObserveWithExemplar(v, prometheus.Labels{"msg": id})
+		return
+	}
+	h.Observe(v)
 }

@@ -10,71 +10,147 @@ import (
 
 // storeSeries is one number of store.Stats.
 type storeSeries struct {
+	desc   *prometheus.Desc
+	kind   prometheus.ValueType
+	value  func(store.Stats) float64
+	labels []string
+}
+
+// moments are left out while they are unknown: an alert on an age must not see 1970.
+type momentSeries struct {
 	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	value func(store.Stats) float64
+	value func(store.Stats) time.Time
 }
 
 // storeCollector asks the store when it is scraped.
 type storeCollector struct {
-	stats  func() store.Stats
-	series []storeSeries
-	// delivered and drained are left out while they are unknown: an alert on their age must not see 1970.
-	delivered, drained *prometheus.Desc
+	stats   func() store.Stats
+	series  []storeSeries
+	moments []momentSeries
 }
 
 // Store adds the series of the store that this process owns. stats is called at each scrape and must not wait for anything
 // that a delivery holds. Store is called once.
 func (m *Metrics) Store(stats func() store.Stats) {
+	k := newMaker(m.registry)
 	m.registry.MustRegister(&storeCollector{
-		stats:     stats,
-		series:    append(storeGauges(), storeCounters()...),
-		delivered: storeDesc("last_delivery_timestamp_seconds", "When a message was last accepted; missing until one is."),
-		drained:   storeDesc("last_drain_timestamp_seconds", "When messages were last deleted by QUIT; missing until some are."),
+		stats: stats, series: append(storeGauges(k), storeCounters(k)...), moments: storeMoments(k),
 	})
 }
 
-func storeDesc(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc("letterbox_store_"+name, help, nil, nil)
+// maxAccounts bounds the accounts that have series of their own.
+const maxAccounts = 100
+
+// accountCollector asks for the accounts when it is scraped.
+type accountCollector struct {
+	accounts         func() []store.Account
+	messages, octets *prometheus.Desc
 }
 
-func storeGauges() []storeSeries {
-	gauge := func(name, help string, value func(store.Stats) float64) storeSeries {
-		return storeSeries{storeDesc(name, help), prometheus.GaugeValue, value}
+// Accounts adds the series of accounts: of the first 100 that f returns, and "other" for all others together. f is called at
+// each scrape. Accounts is called once.
+func (m *Metrics) Accounts(f func() []store.Account) {
+	k := newMaker(m.registry)
+	m.registry.MustRegister(&accountCollector{
+		f, k.desc("letterbox_store_account_messages", Gauge), k.desc("letterbox_store_account_bytes", Gauge),
+	})
+}
+
+// Describe sends the two descriptions.
+func (c *accountCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.messages
+	ch <- c.octets
+}
+
+// Collect asks once.
+func (c *accountCollector) Collect(ch chan<- prometheus.Metric) {
+	send := func(name string, messages, octets int64) {
+		ch <- prometheus.MustNewConstMetric(c.messages, prometheus.GaugeValue, float64(messages), name)
+		ch <- prometheus.MustNewConstMetric(c.octets, prometheus.GaugeValue, float64(octets), name)
 	}
-	return []storeSeries{
-		gauge("messages", "Messages that wait, counted once for each maildrop.", func(s store.Stats) float64 { return float64(s.Messages) }),
-		gauge("message_bytes", "Octets of the messages that wait.", func(s store.Stats) float64 { return float64(s.Octets) }),
-		gauge("accounts", "Accounts.", func(s store.Stats) float64 { return float64(s.Accounts) }),
-		gauge("disabled_accounts", "Accounts that are disabled.", func(s store.Stats) float64 { return float64(s.Disabled) }),
-		gauge("aliases", "Aliases.", func(s store.Stats) float64 { return float64(s.Aliases) }),
-		gauge("catchalls", "Catch-alls.", func(s store.Stats) float64 { return float64(s.CatchAlls) }),
-		gauge("log_bytes", "Size of the log on disk.", func(s store.Stats) float64 { return float64(s.LogBytes) }),
-		gauge("log_segments", "Files of the log.", func(s store.Stats) float64 { return float64(s.Segments) }),
-		gauge("index_bytes", "Size of the index on disk.", func(s store.Stats) float64 { return float64(s.IndexBytes) }),
-		gauge("free_bytes", "Room on the store's file system.", func(s store.Stats) float64 { return float64(s.FreeBytes) }),
-		gauge("pending_records", "Records that are durable and not yet in the index.", func(s store.Stats) float64 { return float64(s.Pending) }),
-		gauge("open_maildrops", "Maildrops that are locked now.", func(s store.Stats) float64 { return float64(s.OpenMaildrops) }),
+	all := c.accounts()
+	var messages, octets int64
+	for i, a := range all {
+		if i < maxAccounts {
+			send(a.Address, a.Messages, a.Octets)
+			continue
+		}
+		messages, octets = messages+a.Messages, octets+a.Octets
+	}
+	if len(all) > maxAccounts {
+		send(other, messages, octets)
 	}
 }
 
-func storeCounters() []storeSeries {
-	counter := func(name, help string, value func(store.Stats) float64) storeSeries {
-		return storeSeries{storeDesc(name, help), prometheus.CounterValue, value}
+func storeGauges(k maker) []storeSeries {
+	gauge := func(name string, value func(store.Stats) float64, labels ...string) storeSeries {
+		return storeSeries{k.desc("letterbox_store_"+name, Gauge), prometheus.GaugeValue, value, labels}
 	}
 	return []storeSeries{
-		counter("delivered_messages_total", "Messages delivered since the store was made, counted once for each maildrop.",
-			func(s store.Stats) float64 { return float64(s.Delivered) }),
-		counter("deleted_messages_total", "Messages deleted by QUIT since the store was made.",
-			func(s store.Stats) float64 { return float64(s.Deleted) }),
-		counter("commit_groups_total", "Groups of records that were made durable together.",
-			func(s store.Stats) float64 { return float64(s.Groups) }),
-		counter("commit_group_records_total", "Records in these groups.",
-			func(s store.Stats) float64 { return float64(s.GroupRecords) }),
-		counter("sync_seconds_total", "Time spent in fdatasync of the log.",
-			func(s store.Stats) float64 { return s.SyncSeconds }),
-		counter("write_errors_total", "Writes and syncs that failed.",
-			func(s store.Stats) float64 { return float64(s.WriteErrors) }),
+		gauge("messages", func(s store.Stats) float64 { return float64(s.Messages) }),
+		gauge("message_bytes", func(s store.Stats) float64 { return float64(s.Octets) }),
+		gauge("mismatch_messages", func(s store.Stats) float64 { return float64(s.Mismatch) }),
+		gauge("lost_messages", func(s store.Stats) float64 { return float64(s.Lost) }),
+		gauge("quota_used_ratio", func(s store.Stats) float64 { return s.QuotaUsed }),
+		gauge("writable", func(s store.Stats) float64 { return number(s.Writable) }),
+		gauge("accounts", func(s store.Stats) float64 { return float64(s.Accounts) }),
+		gauge("disabled_accounts", func(s store.Stats) float64 { return float64(s.Disabled) }),
+		gauge("aliases", func(s store.Stats) float64 { return float64(s.Aliases) }),
+		gauge("catchalls", func(s store.Stats) float64 { return float64(s.CatchAlls) }),
+		gauge("log_bytes", func(s store.Stats) float64 { return float64(s.LogBytes) }),
+		gauge("log_segments", func(s store.Stats) float64 { return float64(s.Segments) }),
+		gauge("index_bytes", func(s store.Stats) float64 { return float64(s.IndexBytes) }),
+		gauge("free_bytes", func(s store.Stats) float64 { return float64(s.FreeBytes) }),
+		gauge("live_ratio", func(s store.Stats) float64 { return s.LiveShare }),
+		gauge("index_lag_seconds", func(s store.Stats) float64 { return age(s.PendingSince) }),
+		gauge("pending_records", func(s store.Stats) float64 { return float64(s.Pending) }),
+		gauge("open_maildrops", func(s store.Stats) float64 { return float64(s.OpenMaildrops) }),
+		gauge("password_checks", func(s store.Stats) float64 { return float64(s.HashRunning) }, "running"),
+		gauge("password_checks", func(s store.Stats) float64 { return float64(s.HashWaiting) }, "waiting"),
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// age is the time since t in seconds, 0 for the zero time.
+func age(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return max(time.Since(t).Seconds(), 0)
+}
+
+func storeCounters(k maker) []storeSeries {
+	counter := func(name string, value func(store.Stats) uint64) storeSeries {
+		count := func(s store.Stats) float64 { return float64(value(s)) }
+		return storeSeries{k.desc("letterbox_store_"+name+"_total", Counter), prometheus.CounterValue, count, nil}
+	}
+	return []storeSeries{
+		counter("delivered_messages", func(s store.Stats) uint64 { return s.Delivered }),
+		counter("deleted_messages", func(s store.Stats) uint64 { return s.Deleted }),
+		counter("commit_groups", func(s store.Stats) uint64 { return s.Groups }),
+		counter("commit_group_records", func(s store.Stats) uint64 { return s.GroupRecords }),
+		counter("write_errors", func(s store.Stats) uint64 { return s.WriteErrors }),
+		counter("reclaimed_segments", func(s store.Stats) uint64 { return s.Reclaimed }),
+		counter("reclaimed_bytes", func(s store.Stats) uint64 { return s.ReclaimedBytes }),
+	}
+}
+
+func storeMoments(k maker) []momentSeries {
+	moment := func(name string, value func(store.Stats) time.Time) momentSeries {
+		return momentSeries{k.desc("letterbox_store_"+name+"_timestamp_seconds", Gauge), value}
+	}
+	return []momentSeries{
+		moment("last_delivery", func(s store.Stats) time.Time { return s.LastDelivery }),
+		moment("last_drain", func(s store.Stats) time.Time { return s.LastDrain }),
+		moment("oldest_unfetched_message", func(s store.Stats) time.Time { return s.Oldest }),
+		moment("last_backup", func(s store.Stats) time.Time { return s.LastBackup }),
+		moment("last_verify", func(s store.Stats) time.Time { return s.LastVerify }),
 	}
 }
 
@@ -83,18 +159,20 @@ func (c *storeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, s := range c.series {
 		ch <- s.desc
 	}
-	ch <- c.delivered
-	ch <- c.drained
+	for _, m := range c.moments {
+		ch <- m.desc
+	}
 }
 
 // Collect asks the store once.
 func (c *storeCollector) Collect(ch chan<- prometheus.Metric) {
 	stats := c.stats()
 	for _, s := range c.series {
-		ch <- prometheus.MustNewConstMetric(s.desc, s.kind, s.value(stats))
+		ch <- prometheus.MustNewConstMetric(s.desc, s.kind, s.value(stats), s.labels...)
 	}
-	sendTime(ch, c.delivered, stats.LastDelivery)
-	sendTime(ch, c.drained, stats.LastDrain)
+	for _, m := range c.moments {
+		sendTime(ch, m.desc, m.value(stats))
+	}
 }
 
 // sendTime sends t as Unix seconds, and nothing for the zero time.
@@ -110,11 +188,11 @@ type certificateCollector struct {
 	desc     *prometheus.Desc
 }
 
-// Certificates adds the expiry of each certificate. f is called at each scrape and returns the time by a name that the
-// configuration gives. Certificates is called once.
+// Certificates adds the expiry of each certificate. f is called at each scrape and returns the time by listener. Certificates
+// is called once.
 func (m *Metrics) Certificates(f func() map[string]time.Time) {
-	m.registry.MustRegister(&certificateCollector{notAfter: f, desc: prometheus.NewDesc(
-		"letterbox_tls_certificate_not_after_timestamp_seconds", "When the certificate expires.", []string{"name"}, nil)})
+	desc := newMaker(m.registry).desc("letterbox_tls_certificate_not_after_timestamp_seconds", Gauge)
+	m.registry.MustRegister(&certificateCollector{f, desc})
 }
 
 // Describe sends the one description.
@@ -122,7 +200,7 @@ func (c *certificateCollector) Describe(ch chan<- *prometheus.Desc) { ch <- c.de
 
 // Collect asks once.
 func (c *certificateCollector) Collect(ch chan<- prometheus.Metric) {
-	for name, t := range c.notAfter() {
-		sendTime(ch, c.desc, t, name)
+	for listener, t := range c.notAfter() {
+		sendTime(ch, c.desc, t, listener)
 	}
 }

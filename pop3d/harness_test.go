@@ -296,5 +296,7 @@ func (r *recorder) Retrieved(octets int64, complete bool) {
 }
 func (r *recorder) Deleted(messages int) { r.note("deleted %d", messages) }
 
+func (r *recorder) Discarded(messages int) { r.note("discarded %d", messages) }
+
 // dotReader is the other side's reading of a multi-line reply.
 func dotReader(r io.Reader) io.Reader { return textproto.NewReader(bufio.NewReader(r)).DotReader() }

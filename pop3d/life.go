@@ -36,6 +36,9 @@ func (s *session) finish(why end) {
 	account := ""
 	if s.box != nil {
 		s.close()
+		if marks := len(s.box.marked()); marks > s.box.gone {
+			s.srv.observer.Discarded(marks)
+		}
 		account, retrieved, deleted, octets = s.box.account, s.box.retrieved, s.box.gone, s.box.octets
 	}
 	took := time.Since(s.began)

@@ -25,6 +25,8 @@ type Observer interface {
 	Retrieved(octets int64, complete bool)
 	// Deleted is called after a commit.
 	Deleted(messages int)
+	// Discarded is called when a session that marked messages ends and deletes none of them.
+	Discarded(messages int)
 }
 
 // LabelValues returns every value that an Observer is told, by kind: "verb", "end", "connection", "mechanism", "login".
@@ -84,3 +86,4 @@ func (nobody) Handshake(_, _, _ string)                                  {}
 func (nobody) Login(_, _ string)                                         {}
 func (nobody) Retrieved(_ int64, _ bool)                                 {}
 func (nobody) Deleted(_ int)                                             {}
+func (nobody) Discarded(_ int)                                           {}

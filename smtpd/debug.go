@@ -1,5 +1,7 @@
 package smtpd
 
+import "time"
+
 // debugWriter is go-smtp's Debug writer.
 type debugWriter struct{ g *guard }
 
@@ -27,7 +29,9 @@ func (g *guard) follow(p []byte) (outgoing, ended bool, e event) {
 	defer g.mu.Unlock()
 	outgoing = g.tap.replying
 	if outgoing {
-		e = g.tap.output(p)
+		if e = g.tap.output(p); e != noEvent {
+			g.took = time.Since(g.moved)
+		}
 	} else {
 		e = g.tap.input(p)
 	}
@@ -41,11 +45,11 @@ func (g *guard) follow(p []byte) (outgoing, ended bool, e event) {
 	return outgoing, g.ending != nil, e
 }
 
-// lastReply returns the last command, and its reply.
-func (g *guard) lastReply() (verb string, code int) {
+// lastReply returns the last command, its reply, and how long the client waited for that.
+func (g *guard) lastReply() (verb string, code int, took time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.tap.verb, g.tap.code
+	return g.tap.verb, g.tap.code, g.took
 }
 
 // handle acts on what the tap saw. The lock is held.

@@ -22,10 +22,10 @@ type guard struct {
 	woken chan struct{} // closed by stop and kill
 
 	// The session's part, called by go-smtp's goroutine and without the lock.
-	farewell func(kind)                  // says one last line on the outermost connection
-	secured  func()                      // a TLS handshake succeeded
-	counted  func(verb string, code int) // one reply to a command
-	rescue   func()                      // deferred: makes a panic the end of this session
+	farewell func(kind)                                      // says one last line on the outermost connection
+	secured  func()                                          // a TLS handshake succeeded
+	counted  func(verb string, code int, took time.Duration) // one reply to a command
+	rescue   func()                                          // deferred: makes a panic the end of this session
 
 	sending sync.Mutex // over LMTP go-smtp writes replies while it reads; taken before mu
 	unsent  []byte     // replies that wait, at most heldReplies
@@ -33,10 +33,11 @@ type guard struct {
 	mu       sync.Mutex
 	tap      tap
 	budget   budget
-	mode     mode      // the tap's, when since was set
-	since    time.Time // when this mode, or this command line, began
-	moved    time.Time // when the client last sent something in it
-	octets   int64     // read in it
+	mode     mode          // the tap's, when since was set
+	since    time.Time     // when this mode, or this command line, began
+	moved    time.Time     // when the client last sent something in it
+	took     time.Duration // from then to the last reply
+	octets   int64         // read in it
 	started  time.Time
 	sealed   bool // nothing but TLS records leaves any more
 	busy     bool // a transaction is under way

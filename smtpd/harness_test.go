@@ -173,7 +173,7 @@ func (w *watcher) SessionEnd(_, reason string, _ time.Duration, in, out int64) {
 	w.note("end %s", reason)
 	w.ends <- reason
 }
-func (w *watcher) Command(verb string, code int) {
+func (w *watcher) Command(verb string, code int, _ time.Duration) {
 	w.note("command %s %d", verb, code)
 	if w.panics.Load() {
 		panic("the observer is broken")
@@ -181,7 +181,7 @@ func (w *watcher) Command(verb string, code int) {
 }
 func (w *watcher) Handshake(_, version, result string) { w.note("handshake %s %s", version, result) }
 func (w *watcher) Recipient(result string)             { w.note("recipient %s", result) }
-func (w *watcher) Message(result, reason string, n int64, _ time.Duration) {
+func (w *watcher) Message(_, result, reason string, n int64, _ time.Duration) {
 	w.note("message %s %s %d", result, reason, n)
 }
 

@@ -10,14 +10,16 @@ type Observer interface {
 	// SessionStart and SessionEnd come once each for every accepted connection; in and out are octets on the wire.
 	SessionStart(listener string)
 	SessionEnd(listener, reason string, took time.Duration, in, out int64)
-	// Command is one reply to a command. DATA has two: 354, and the one after the message.
-	Command(verb string, code int)
+	// Command is one reply to a command, and the time from the client's last octet to it. DATA has two replies: 354, and
+	// the one after the message.
+	Command(verb string, code int, took time.Duration)
 	// Handshake is the end of one TLS handshake; version is 1.2, 1.3 or none, result ok or failed.
 	Handshake(listener, version, result string)
 	// Recipient is the fate of one forward-path.
 	Recipient(result string)
-	// Message is the fate of one message that got as far as its content. Octets are the sender's.
-	Message(result, reason string, octets int64, took time.Duration)
+	// Message is the fate of one message that got as far as its content. Octets are the sender's; id is the store's, empty
+	// where it gave none.
+	Message(id, result, reason string, octets int64, took time.Duration)
 }
 
 // Why a session ended.
@@ -77,7 +79,7 @@ type unobserved struct{}
 func (unobserved) Connection(string, string)                              {}
 func (unobserved) SessionStart(string)                                    {}
 func (unobserved) SessionEnd(string, string, time.Duration, int64, int64) {}
-func (unobserved) Command(string, int)                                    {}
+func (unobserved) Command(string, int, time.Duration)                     {}
 func (unobserved) Handshake(string, string, string)                       {}
 func (unobserved) Recipient(string)                                       {}
-func (unobserved) Message(string, string, int64, time.Duration)           {}
+func (unobserved) Message(string, string, string, int64, time.Duration)   {}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"example.org/letterbox/store"
 	"github.com/emersion/go-smtp"
@@ -275,7 +276,9 @@ func (s *session) secured() {
 	s.server.observer.Handshake(s.listener.Name, version, "ok")
 }
 
-func (s *session) counted(verb string, code int) { s.server.observer.Command(verb, code) }
+func (s *session) counted(verb string, code int, took time.Duration) {
+	s.server.observer.Command(verb, code, took)
+}
 
 // farewell writes one last line, and ends TLS for the part of us.
 func (s *session) farewell(k kind) {

@@ -193,7 +193,11 @@ func (t *transfer) report(err error) {
 		level = zerolog.WarnLevel
 	}
 	took := time.Since(t.started)
-	t.server.observer.Message(result, reason, t.octets, took)
+	id := ""
+	if !t.id.IsZero() {
+		id = t.id.String()
+	}
+	t.server.observer.Message(id, result, reason, t.octets, took)
 
 	to := make([]string, 0, loggedPaths)
 	for _, p := range t.tx.paths[:min(len(t.tx.paths), loggedPaths)] {

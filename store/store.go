@@ -184,4 +184,18 @@ type Stats struct {
 	OpenMaildrops int       `json:"open_maildrops"`
 	LastDelivery  time.Time `json:"last_delivery,omitzero"` // zero: not since start
 	LastDrain     time.Time `json:"last_drain,omitzero"`
+
+	Writable       bool      `json:"writable"`                  // false: neither mail nor deletions are taken until a restart
+	Lost           int64     `json:"lost_messages"`             // what repairs could not save; negative: was found
+	Mismatch       int64     `json:"mismatch"`                  // entries beyond what the counters say; 0 in a store in order
+	Oldest         time.Time `json:"oldest_unfetched,omitzero"` // of the messages that no POP3 session saw since start
+	PendingSince   time.Time `json:"pending_since,omitzero"`    // when the oldest pending record became durable
+	LiveShare      float64   `json:"live_share"`                // of the sealed segments, as reclaim last found it
+	Reclaimed      uint64    `json:"reclaimed_segments"`        // since start, like the next
+	ReclaimedBytes uint64    `json:"reclaimed_bytes"`
+	HashRunning    int       `json:"hash_running"` // passwords that are checked now
+	HashWaiting    int       `json:"hash_waiting"` // and those that wait for that
+	QuotaUsed      float64   `json:"quota_used"`   // the largest share of a quota that is used; 0 without quotas
+	LastBackup     time.Time `json:"last_backup,omitzero"`
+	LastVerify     time.Time `json:"last_verify,omitzero"` // of the last one that found no damage; zero: not since start
 }

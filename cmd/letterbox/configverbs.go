@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.org/letterbox/cmd/letterbox/internal/app"
 	"example.org/letterbox/cmd/letterbox/internal/certs"
 	"example.org/letterbox/cmd/letterbox/internal/config"
 	"example.org/letterbox/cmd/letterbox/internal/term"
@@ -36,7 +37,7 @@ func configCheck(fs *flag.FlagSet) action {
 	asJSON := jsonFlag(fs)
 	return func(_ context.Context, c *call) error {
 		cfg, err := c.config()
-		err = checkCertificate(cfg, err)
+		err = checkFiles(cfg, err)
 		answer := checkAnswer{OK: err == nil, File: cfg.File, Mistakes: []string{}, Warnings: orEmpty(cfg.Warnings)}
 		if wrong := (*config.Error)(nil); errors.As(err, &wrong) {
 			answer.Mistakes = wrong.Mistakes
@@ -54,12 +55,17 @@ func configCheck(fs *flag.FlagSet) action {
 	}
 }
 
-// checkCertificate adds to the mistakes of the configuration what is wrong with the certificate's files, as serve says it.
-func checkCertificate(cfg *config.Config, err error) error {
-	if cfg.TLS.Cert == "" || cfg.TLS.Key == "" {
-		return err
+// checkFiles adds to the mistakes of the configuration what is wrong with the files that it names, as serve says it.
+func checkFiles(cfg *config.Config, err error) error {
+	if cfg.TLS.Cert != "" && cfg.TLS.Key != "" {
+		_, unread := certs.Load(cfg.TLS.Cert, cfg.TLS.Key)
+		err = oneMore(err, unread)
 	}
-	_, unread := certs.Load(cfg.TLS.Cert, cfg.TLS.Key)
+	return oneMore(err, app.CheckWeb(cfg))
+}
+
+// oneMore adds a mistake, where it is one, to those that there are.
+func oneMore(err, unread error) error {
 	if unread == nil {
 		return err
 	}

@@ -51,7 +51,9 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (store.BackupReport, er
 	if err == nil {
 		err = out.finish(report.Messages, report.Entries)
 	}
-	report.Octets = out.octets
+	if report.Octets = out.octets; err == nil {
+		s.lastBackup.Store(s.opt.Now().UnixNano())
+	}
 	return report, err
 }
 

@@ -63,6 +63,7 @@ type index struct {
 	failed atomic.Pointer[error] // of a transaction: what the file holds is not known from then on
 	before func() error          // called before each apply, which it may fail
 	after  func(*index)          // for tests: sees what apply made durable
+	took   func(time.Duration)   // told of each transaction
 }
 
 // update runs a synced transaction. After one that failed there is no other: the failed one may be visible although it never
@@ -71,7 +72,11 @@ func (ix *index) update(f func(tx *bbolt.Tx) error) error {
 	if err := ix.failed.Load(); err != nil {
 		return *err
 	}
+	began := time.Now()
 	err := ix.db.Update(f)
+	if ix.took != nil {
+		ix.took(time.Since(began))
+	}
 	if err != nil {
 		ix.failed.CompareAndSwap(nil, &err)
 	}

@@ -50,6 +50,7 @@ type indexer struct {
 type group struct {
 	changes []*change
 	after   seglog.Mark
+	at      time.Time // when it was durable
 }
 
 func newIndexer(ix *index, at state, waiting map[store.MaildropID]counts, condemn func(error), orphans func([]store.ID)) *indexer {
@@ -72,7 +73,7 @@ func (x *indexer) add(changes []*change, after seglog.Mark) {
 	// Between the first that waits and so many that a batch is full there is nothing that run would do. Waking it at each
 	// group would take a processor from those who wait for the answer.
 	news := len(x.queue) == 0 || x.pending < indexBatch && x.pending+len(changes) >= indexBatch
-	x.queue = append(x.queue, group{changes, after})
+	x.queue = append(x.queue, group{changes, after, time.Now()})
 	x.queued++
 	x.pending += len(changes)
 	x.state.pass(changes, after)
@@ -172,6 +173,16 @@ func (x *indexer) snapshot() (state, int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.state, x.pending
+}
+
+// since returns when the oldest pending group became durable, the zero time where nothing is pending.
+func (x *indexer) since() time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.queue) == 0 {
+		return time.Time{}
+	}
+	return x.queue[0].at
 }
 
 // stop applies what is pending and ends run. The log must be closed before.

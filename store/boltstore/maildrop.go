@@ -97,6 +97,7 @@ func (m *maildrop) load() error {
 		m.messages = append(m.messages, store.Message{ID: e.id, Foreign: e.foreign, Octets: e.octets})
 		m.places = append(m.places, p)
 	})
+	m.s.readers.saw(m.drop, m.places)
 	return errors.Join(err, wrong)
 }
 
@@ -141,6 +142,7 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 		return err
 	}
 	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
+	m.drained(deleted, seqs)
 	return nil
 }
 
@@ -166,7 +168,12 @@ func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
 		rec.Close() //nolint:errcheck // it never fails
 		return nil, corrupt(err)
 	}
-	b.closed = m.endRead
+	b.closed = func() {
+		if b.whole() {
+			m.retrieved(i)
+		}
+		m.endRead()
+	}
 	return b, nil
 }
 
@@ -258,6 +265,9 @@ func (b *message) Read(p []byte) (n int, err error) {
 	}
 	return n + k, err
 }
+
+// whole tells whether all was read.
+func (b *message) whole() bool { return b.at == b.size && len(b.parts[0])+len(b.parts[1]) == 0 }
 
 // Close implements io.Closer.
 func (b *message) Close() error {

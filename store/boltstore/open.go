@@ -21,7 +21,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, opt: o, inUse: map[store.MaildropID]*maildrop{},
 		verifier: secret.NewVerifier(o.HashMemory), memory: newBodyMemory(o.BodyMemory), ids: idSource{now: o.Now},
-		bodies: bodies{o.FS, filepath.Join(dir, "bodies")},
+		bodies: bodies{o.FS, filepath.Join(dir, "bodies")}, opened: o.Now().Truncate(time.Millisecond),
 	}
 	s.verified, s.throttle = secret.NewCache[credential](o.Now), secret.NewThrottle(o.Now, o.Logins.Throttle)
 	s.logins = newLogins(s)
@@ -140,7 +140,7 @@ func (s *Store) openMail() error {
 	s.reclaimer = newReclaimer(s)
 	s.keeper = newKeeper(s, newest(at.lastID))
 	s.indexer.wakeUp = s.reclaimer.signal
-	s.index.before, s.index.after = s.beforeApply, s.opt.afterApply
+	s.index.before, s.index.after, s.index.took = s.beforeApply, s.opt.afterApply, s.opt.Observer.Indexed
 	return nil
 }
 
@@ -153,8 +153,8 @@ func (s *Store) replay() (_ state, err error) {
 	replayed := replayer{index: s.index, state: at}
 	opt := seglog.Options{
 		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: knownFlags, SegmentBytes: s.opt.SegmentBytes,
-		Durable: s.durable,
-		Began:   func(l *seglog.Log) { s.index.has = l.Has },
+		Durable: s.durable, Synced: s.opt.Observer.Synced,
+		Began: func(l *seglog.Log) { s.index.has = l.Has },
 		Enter: func(t seglog.Totals, lastID [16]byte) {
 			replayed.state.totals = totalsOf(t)
 			replayed.state.saw(lastID)

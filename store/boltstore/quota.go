@@ -15,11 +15,7 @@ func (s *Store) withinQuota(dir *directory, drops []store.MaildropID, size int64
 		if total := (store.Quota{Octets: p.TotalOctets, Messages: p.TotalMessages}); !within(total, all, size) {
 			return fmt.Errorf("%w: all accounts together", store.ErrOverQuota)
 		}
-		own := store.Quota{Octets: p.AccountOctets, Messages: p.AccountMessages}
-		if acc := dir.byDrop[drop]; acc != nil && acc.Quota != nil {
-			own = *acc.Quota
-		}
-		if !within(own, one, size) {
+		if !within(dir.quota(drop, p), one, size) {
 			return fmt.Errorf("%w: maildrop %d", store.ErrOverQuota, drop)
 		}
 	}
@@ -28,4 +24,34 @@ func (s *Store) withinQuota(dir *directory, drops []store.MaildropID, size int64
 
 func within(q store.Quota, n counts, size int64) bool {
 	return (q.Messages <= 0 || n.messages < q.Messages) && (q.Octets <= 0 || n.octets+max(size, 1) <= q.Octets)
+}
+
+// quotaUsed returns the largest share of a quota that is used, 0 where there is none.
+func (s *Store) quotaUsed(dir *directory) (share float64) {
+	p := s.keep.Load()
+	most := func(q store.Quota, n counts) {
+		if q.Messages > 0 {
+			share = max(share, float64(n.messages)/float64(q.Messages))
+		}
+		if q.Octets > 0 {
+			share = max(share, float64(n.octets)/float64(q.Octets))
+		}
+	}
+	_, all := s.indexer.holds(0)
+	most(store.Quota{Octets: p.TotalOctets, Messages: p.TotalMessages}, all)
+	for drop := range dir.byDrop {
+		if q := dir.quota(drop, p); q != (store.Quota{}) { // one after the other: deliveries wait for none of it
+			one, _ := s.indexer.holds(drop)
+			most(q, one)
+		}
+	}
+	return share
+}
+
+// quota is what bounds a maildrop: its account's own, else the policy's.
+func (d *directory) quota(drop store.MaildropID, p *KeepPolicy) store.Quota {
+	if acc := d.byDrop[drop]; acc != nil && acc.Quota != nil {
+		return *acc.Quota
+	}
+	return store.Quota{Octets: p.AccountOctets, Messages: p.AccountMessages}
 }

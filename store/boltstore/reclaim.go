@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"example.org/letterbox/store"
@@ -29,6 +31,9 @@ const (
 //	deletions that an older segment needs, fdatasync; the index up to here, synced; the list of dropped segments,
 //	fdatasync, rename, fsync of the folder; unlink, fsync of the folder
 type reclaimer struct {
+	segments, octets atomic.Uint64 // that were given back since start
+	live             atomic.Uint64 // the live share of the sealed segments, as math.Float64bits
+
 	damaged map[uint64]bool // segments that can't be read: left for verify to find
 
 	s    *Store
@@ -40,10 +45,14 @@ type reclaimer struct {
 
 func newReclaimer(s *Store) *reclaimer {
 	r := &reclaimer{s: s, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	r.live.Store(math.Float64bits(1))
 	r.ctx, r.end = context.WithCancel(context.Background())
 	r.signal()
 	return r
 }
+
+// liveShare is what is needed of the sealed segments, 1 where there are none.
+func (r *reclaimer) liveShare() float64 { return math.Float64frombits(r.live.Load()) }
 
 // signal says that mail was deleted, or a segment sealed.
 func (r *reclaimer) signal() {
@@ -90,6 +99,10 @@ func (r *reclaimer) work() error {
 			return err
 		}
 		err = victim.reclaim(r.ctx)
+		if err == nil {
+			r.segments.Add(1)
+			r.octets.Add(uint64(victim.bytes))
+		}
 		if corrupt := (*seglog.Corrupt)(nil); errors.As(err, &corrupt) {
 			r.s.opt.Log.Error().AnErr("reason", err).Msg("a segment of the log is damaged and stays as it is: see letterbox verify")
 			if r.damaged == nil {
@@ -106,6 +119,7 @@ func (r *reclaimer) work() error {
 type victim struct {
 	s      *Store
 	number uint64
+	bytes  int64
 	older  []usage // of the segments in front of it
 
 	batch []candidate
@@ -156,13 +170,14 @@ func (r *reclaimer) choose() (*victim, error) {
 			worst, share = i, q
 		}
 	}
+	r.live.Store(math.Float64bits(float64(live) / float64(total)))
 	switch {
 	case all[sealed[0].Number].live == 0:
 		worst = 0
 	case live*2 >= total:
 		return nil, nil
 	}
-	v := &victim{s: r.s, number: sealed[worst].Number, tombs: map[tomb][]uint64{}}
+	v := &victim{s: r.s, number: sealed[worst].Number, bytes: sealed[worst].Size, tombs: map[tomb][]uint64{}}
 	for number, u := range all {
 		if number < v.number && r.s.log.Has(number) {
 			v.older = append(v.older, u)

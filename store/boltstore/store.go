@@ -41,6 +41,8 @@ type Options struct {
 	Now          func() time.Time // nil: time.Now
 	Logins       LoginPolicy      // until SetLogins replaces it
 
+	Observer Observer // nil: nobody
+
 	Keep  KeepPolicy // until SetKeep replaces it
 	Built time.Time  // when the program was built; a clock behind that expires nothing
 	Brief bool       // open for one command: nothing expires by a configuration that may not be the daemon's
@@ -95,6 +97,9 @@ func (o *Options) defaults() {
 	if o.auditDelay == 0 {
 		o.auditDelay = defaultAuditDelay
 	}
+	if o.Observer == nil {
+		o.Observer = nobody{}
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -144,10 +149,15 @@ type Store struct {
 	imports    imports
 	keep       atomic.Pointer[KeepPolicy]
 	mismatch   atomic.Int64 // of entries, as the last audit found them
+	lastBackup atomic.Int64 // Unix nanoseconds
+
+	opened  time.Time
+	readers readers
 
 	indexErr     atomic.Pointer[error]
 	lastDelivery atomic.Int64 // Unix nanoseconds
 	lastDrain    atomic.Int64
+	lastVerify   atomic.Int64 // of one that found no damage
 }
 
 // durable is told of each group by the log's committer.
@@ -220,6 +230,7 @@ func (s *Store) Figures(ctx context.Context) (store.Stats, error) { return s.Sta
 // Stats returns the store's counters. It takes no lock that delivery waits for longer than a copy takes.
 func (s *Store) Stats() store.Stats {
 	st, pending := s.indexer.snapshot()
+	oldest, _ := s.index.oldestUnseen(s.readers.unseen()) // damage is found by those who need the entry
 	c := s.log.Counts()
 	dir := s.accounts.directory()
 	s.mu.Lock()
@@ -233,7 +244,12 @@ func (s *Store) Stats() store.Stats {
 		LogBytes: c.Bytes, FreeBytes: free, Segments: c.Segments, Pending: int64(pending),
 		Groups: c.Groups, GroupRecords: c.Records, SyncSeconds: c.SyncTime.Seconds(), WriteErrors: c.WriteErrors,
 		OpenMaildrops: open, LastDelivery: unixNano(s.lastDelivery.Load()), LastDrain: unixNano(s.lastDrain.Load()),
+		Writable: s.Health() == nil, Lost: st.totals.lost, Oldest: oldest, PendingSince: s.indexer.since(),
+		LiveShare: s.reclaimer.liveShare(), Reclaimed: s.reclaimer.segments.Load(), ReclaimedBytes: s.reclaimer.octets.Load(),
+		LastVerify: unixNano(s.lastVerify.Load()), LastBackup: unixNano(s.lastBackup.Load()),
+		Mismatch: s.mismatch.Load(), QuotaUsed: s.quotaUsed(dir),
 	}
+	stats.HashRunning, stats.HashWaiting = s.verifier.Load()
 	for _, a := range dir.accounts {
 		if a.Disabled {
 			stats.Disabled++

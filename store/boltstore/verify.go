@@ -36,6 +36,9 @@ func (s *Store) Verify(ctx context.Context) (store.Verification, error) {
 			return v.result, err
 		}
 	}
+	if v.result.Damage == 0 {
+		s.lastVerify.Store(s.opt.Now().UnixNano())
+	}
 	return v.result, nil
 }
 

@@ -14,6 +14,7 @@ type gate struct {
 
 	mu      sync.Mutex
 	used    int64
+	running int
 	waiting list.List // of *waiter
 }
 
@@ -49,6 +50,7 @@ func (g *gate) reserve(cost int64) (*waiter, *list.Element, error) {
 	defer g.mu.Unlock()
 	if g.waiting.Len() == 0 && g.used+cost <= g.size {
 		g.used += cost
+		g.running++
 		return nil, nil, nil
 	}
 	if g.waiting.Len() >= g.maxWait {
@@ -62,6 +64,7 @@ func (g *gate) release(cost int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.used -= cost
+	g.running--
 	g.admit()
 }
 
@@ -72,6 +75,7 @@ func (g *gate) abandon(w *waiter, elem *list.Element) {
 	select {
 	case <-w.ready:
 		g.used -= w.cost
+		g.running--
 	default:
 		g.waiting.Remove(elem)
 	}
@@ -87,7 +91,15 @@ func (g *gate) admit() {
 			return
 		}
 		g.used += w.cost
+		g.running++
 		g.waiting.Remove(e)
 		close(w.ready)
 	}
+}
+
+// load returns how much of the work runs, and how much waits.
+func (g *gate) load() (running, waiting int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.running, g.waiting.Len()
 }

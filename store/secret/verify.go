@@ -75,6 +75,9 @@ func (v *Verifier) Verify(ctx context.Context, hash, password string) (ok, rehas
 	return ok, ok && !h.current(), err
 }
 
+// Load returns how many checks run now, and how many wait for their turn.
+func (v *Verifier) Load() (running, waiting int) { return v.gate.load() }
+
 // Hash is the function Hash with its memory reserved as that of a check is.
 func (v *Verifier) Hash(ctx context.Context, password string) (string, error) {
 	leave, err := v.enter(ctx, v.nobody.memory())

@@ -144,7 +144,9 @@ func (l *Log) cutOff(size int64, cause error) error {
 func (l *Log) sync() error {
 	begin := time.Now()
 	err := l.head.file.Sync()
-	l.stats.syncNanos.Add(int64(time.Since(begin)))
+	took := time.Since(begin)
+	l.stats.syncNanos.Add(int64(took))
+	l.opt.Synced(took)
 	if err != nil {
 		return l.fail(err)
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	// Durable is told of each group, in the order of the log, after its fdatasync returned and before anybody who
 	// waits in Append. While it blocks, the log takes no further group.
 	Durable func(group []*Record, after Mark)
+	// Synced is told how long each fdatasync of a group took, by the committer, before anybody who waits in Append.
+	Synced func(took time.Duration)
 	// Totals are written into the header of a new segment.
 	Totals func() Totals
 	// Note is written there too.
@@ -52,6 +54,9 @@ func (o *Options) defaults() {
 	}
 	if o.GroupRecords == 0 {
 		o.GroupRecords = DefaultGroupRecords
+	}
+	if o.Synced == nil {
+		o.Synced = func(time.Duration) {}
 	}
 	if o.Began == nil {
 		o.Began = func(*Log) {}

@@ -28,10 +28,19 @@ func (s *process) openCerts(ctx context.Context) (err error) {
 		return &InputError{err.Error(), err}
 	}
 	s.warnCertificate()
-	s.metrics.Certificates(func() map[string]time.Time {
-		return map[string]time.Time{"default": s.certs.NotAfter()}
-	})
+	s.metrics.Certificates(s.expiries)
 	return nil
+}
+
+// expiries returns when the certificate of each listener expires. One that shows none is left out.
+func (s *process) expiries() map[string]time.Time {
+	at := map[string]time.Time{}
+	for _, l := range wanted(s.Config, s.Role) {
+		if l.name != metricsName && !l.address.TLSInFront {
+			at[l.name] = s.certs.NotAfter()
+		}
+	}
+	return at
 }
 
 // awaitCertificate waits until the owner of the store has left its copy: it may start later than we.

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"syscall"
-	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/listen"
 	"example.org/letterbox/metrics"
@@ -97,6 +95,9 @@ func (s *process) reachPickup(context.Context) error {
 
 // makeMetrics makes the instruments of what this role holds. Series of the store come from its owner only.
 func (s *process) makeMetrics(context.Context) error {
+	if err := CheckWeb(s.Config); err != nil {
+		return &InputError{err.Error(), err}
+	}
 	var smtp, pop3 map[string][]string
 	if s.Role.holds(SMTPD) {
 		smtp = smtpd.LabelValues()
@@ -107,6 +108,10 @@ func (s *process) makeMetrics(context.Context) error {
 	s.metrics = metrics.New(string(s.Role), s.Version, smtp, pop3)
 	if s.store != nil {
 		s.metrics.Store(s.store.Stats)
+		s.metrics.AddTimes(s.times)
+		if s.Config.Metrics.PerAccount {
+			s.metrics.Accounts(s.accounts)
+		}
 	}
 	return nil
 }
@@ -124,23 +129,6 @@ func (s *process) openHealth(context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.serveHTTP(l)
+	s.serveHTTP(l, false)
 	return nil
-}
-
-// serveHTTP serves metrics and health on l until the process stops.
-func (s *process) serveHTTP(l net.Listener) {
-	web := &http.Server{
-		Handler:           s.metrics.Handler(s.healthy, s.ready),
-		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-	}
-	s.defers(func(context.Context) error { return web.Close() })
-	s.tasks.Go(func() {
-		if err := web.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.fail(fmt.Errorf("%s: %w", l.Addr(), err))
-		}
-	})
 }

@@ -129,7 +129,7 @@ func (s *process) serveAll(context.Context) error {
 		s.log.Info().Str("listener", l.name).Stringer("addr", l.Addr()).Msg("listening")
 		handler := s.handler(l)
 		if handler == nil {
-			s.serveHTTP(l.Listener)
+			s.serveHTTP(l.Listener, true)
 			continue
 		}
 		var proxy *listen.Proxy

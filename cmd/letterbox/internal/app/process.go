@@ -89,6 +89,7 @@ type process struct {
 	ping      func(context.Context) error // asks for the store behind these two; nil where it is ours
 	certs     *certs.Store                // nil where nobody speaks TLS
 	metrics   *metrics.Metrics
+	times     *metrics.Times // of the owner alone
 	smtp      *smtpd.Server
 	pop3      *pop3d.Server
 	listeners []listener

@@ -28,7 +28,7 @@ func (r Role) holds(part Role) bool { return r == Serve || r == part }
 // above all no daemon is given the passwords of accounts.
 func (r Role) Uses(k config.Key) bool {
 	switch {
-	case k.Name == "metrics.listen":
+	case k.Name == "metrics.listen", k.Name == "metrics.per_account":
 		return r.holds(Store)
 	case k.Name == "metrics.smtpd":
 		return r == SMTPD

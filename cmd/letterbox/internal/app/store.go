@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"example.org/letterbox/cmd/letterbox/internal/config"
+	"example.org/letterbox/metrics"
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/boltstore"
 	"example.org/letterbox/store/secret"
@@ -22,7 +23,10 @@ func (s *process) openStore(context.Context) error {
 	if err := makeFolder(data); err != nil {
 		return folderError(data, s.Config.Source("data"), err)
 	}
-	opened, err := boltstore.Open(data, storeOptions(s.Config, s.log, true))
+	o := storeOptions(s.Config, s.log, true)
+	s.times = metrics.NewTimes()
+	o.Observer = s.times
+	opened, err := boltstore.Open(data, o)
 	if err != nil {
 		return folderError(data, s.Config.Source("data"), err)
 	}

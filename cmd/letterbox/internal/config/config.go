@@ -127,6 +127,9 @@ type Keep struct {
 type Metrics struct {
 	Listen       []listen.Address // of serve and store
 	SMTPD, POP3D []listen.Address // of these roles as processes of their own
+	WebConfig    string           // path of exporter-toolkit's web configuration; empty: plain HTTP for all
+	PerAccount   bool             // series for each account
+	Pprof        bool             // Go's profiles
 }
 
 // Log says what is logged and how.

@@ -3,6 +3,7 @@ package config
 import (
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -323,8 +324,26 @@ func boundKeys() []Key {
 	}}
 }
 
-func outerKeys() []Key {
+// webKeys are further keys of the metrics.
+func webKeys() []Key {
 	return []Key{{
+		Name: "metrics.web_config", Default: one(""),
+		Text: "A file that asks for TLS and passwords (basic auth) in front of the metrics, in the form that Prometheus's own programs " +
+			"read: `tls_server_config` and `basic_auth_users`. It is read again at each request. Without one there is plain HTTP.",
+		place: func(c *Config) value { return pathValue{&c.Metrics.WebConfig} },
+	}, {
+		Name: "metrics.per_account", Default: one("false"),
+		Text:  "Whether there are series for each account, with its address as a label: for the first 100, and one for all others together.",
+		place: func(c *Config) value { return switchValue{&c.Metrics.PerAccount} },
+	}, {
+		Name: "metrics.pprof", Default: one("false"),
+		Text:  "Whether Go's profiles are served beside the metrics, at `/debug/pprof/`.",
+		place: func(c *Config) value { return switchValue{&c.Metrics.Pprof} },
+	}}
+}
+
+func outerKeys() []Key {
+	return slices.Insert([]Key{{
 		Name: "metrics.listen", Default: one("localhost:9725"), Flags: []Flag{{Name: "metrics"}},
 		Text:  "Where `serve` and `store` serve `/metrics`, `/healthz` and `/readyz` over HTTP. `off` for none.",
 		place: func(c *Config) value { return addressesValue{at: &c.Metrics.Listen, bare: true} },
@@ -354,7 +373,7 @@ func outerKeys() []Key {
 			"and printed once. An account that exists is left alone. A comma can't stand in the variable's passwords: it ends " +
 			"the item.",
 		place: func(c *Config) value { return accountsValue{&c.Accounts.Create} },
-	}}
+	}}, 3, webKeys()...)
 }
 
 // defaultHostname is the machine's name if it may be a fully qualified one: a bare name such as "nas" or a container's id
