@@ -11,8 +11,7 @@ import (
 type SMTP struct {
 	*sessions
 	verbs      values
-	codes      map[int]string
-	commands   *prometheus.CounterVec
+	commands   map[verbCode]prometheus.Counter
 	answered   prometheus.Histogram
 	recipients counters
 	messages   pairs
@@ -24,8 +23,7 @@ func newSMTP(k maker, labels map[string][]string, handshakes *prometheus.Counter
 	return &SMTP{
 		sessions:   newSessions(k, "smtp", labels, handshakes),
 		verbs:      closed(labels["verb"]...),
-		codes:      replyCodes(),
-		commands:   k.counterVec("letterbox_smtp_commands_total", "verb", "code"),
+		commands:   commandSeries(k, closed(labels["verb"]...)),
 		answered:   k.histogram("letterbox_smtp_command_duration_seconds", prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
 		recipients: newCounters(k, "letterbox_smtp_recipients_total", "result", closed(labels["recipient"]...)),
 		messages: newPairs(k, "letterbox_smtp_messages_total", [2]string{"result", "reason"},
@@ -35,26 +33,44 @@ func newSMTP(k maker, labels map[string][]string, handshakes *prometheus.Counter
 	}
 }
 
-// replyCodes are the codes of RFC 5321 section 4.2.3, RFC 3207 section 4, RFC 4954 section 6 and RFC 7504. Their series are
-// made when a code first comes: most pairs of verb and code never do.
-func replyCodes() map[int]string {
-	codes := map[int]string{}
-	for _, c := range []int{
-		211, 214, 220, 221, 235, 250, 251, 252, 334, 354, 421, 432, 450, 451, 452, 454, 455,
-		500, 501, 502, 503, 504, 521, 523, 530, 534, 535, 538, 550, 551, 552, 553, 554, 555, 556,
-	} {
-		codes[c] = strconv.Itoa(c)
+// replyCodes are the codes of RFC 5321 section 4.3.2, RFC 3207 section 4 and RFC 3030 section 2 that have series of their own:
+// those that any command may get, and those of one verb. All others are counted as "other".
+func replyCodes(verb string) []int {
+	own := map[string][]int{
+		"HELO": {250}, "EHLO": {250}, "LHLO": {250}, "NOOP": {250}, "RSET": {250}, "QUIT": {221}, "VRFY": {252}, "HELP": {214},
+		"STARTTLS": {220, 454}, "MAIL": {250, 450, 452, 550, 552, 553, 555}, "RCPT": {250, 450, 452, 550, 551, 552, 553, 555},
+		"DATA": {354, 250, 452, 550, 552}, "BDAT": {250, 452, 550, 552}, "AUTH": {504, 530},
 	}
-	return codes
+	return append(own[verb], 421, 451, 500, 501, 502, 503, 554)
+}
+
+// verbCode names one series of commands.
+type verbCode struct {
+	verb string
+	code int // 0 for other
+}
+
+// commandSeries makes a counter for each verb and code, all at zero: what a client sends makes no series.
+func commandSeries(k maker, verbs values) map[verbCode]prometheus.Counter {
+	vec := k.counterVec("letterbox_smtp_commands_total", "verb", "code")
+	all := map[verbCode]prometheus.Counter{}
+	for verb := range verbs {
+		all[verbCode{verb, 0}] = vec.WithLabelValues(verb, other)
+		for _, code := range replyCodes(verb) {
+			all[verbCode{verb, code}] = vec.WithLabelValues(verb, strconv.Itoa(code))
+		}
+	}
+	return all
 }
 
 // Command counts a command, the code of its reply, and the time that the client waited for that.
 func (s *SMTP) Command(verb string, code int, took time.Duration) {
-	text, ok := s.codes[code]
+	verb = s.verbs.of(verb)
+	n, ok := s.commands[verbCode{verb, code}]
 	if !ok {
-		text = other
+		n = s.commands[verbCode{verb, 0}]
 	}
-	s.commands.WithLabelValues(s.verbs.of(verb), text).Inc()
+	n.Inc()
 	s.answered.Observe(took.Seconds())
 }
 

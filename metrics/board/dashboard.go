@@ -42,7 +42,7 @@ func variables() []any {
 	source := source()
 	query := func(name, label, expr string) object {
 		return object{
-			"name": name, "label": label, "type": "query", "datasource": source, "definition": expr,
+			"name": name, "label": label, "type": "query", "datasource": source,
 			"query":   object{"qryType": 1, "query": expr, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
 			"refresh": 2, "sort": 1, "hide": 0, "multi": true, "includeAll": true, "allValue": ".+", "regex": "", "skipUrlSync": false,
 			"options": []any{}, "current": object{"text": []string{"All"}, "value": []string{"$__all"}, "selected": true},
@@ -51,7 +51,7 @@ func variables() []any {
 	return []any{
 		object{
 			"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1, "hide": 0,
-			"regex": "", "multi": false, "includeAll": false, "skipUrlSync": false, "options": []any{}, "current": object{},
+			"regex": "", "multi": false, "includeAll": false, "skipUrlSync": false, "options": []any{}, "current": object{"text": "", "value": ""},
 		},
 		query("job", "Job", "label_values(letterbox_build_info, job)"),
 		query("instance", "Instance", `label_values(letterbox_build_info{job=~"$job"}, instance)`),
@@ -108,6 +108,7 @@ func (p Panel) json(id int, pos object) object {
 	if p.Stat {
 		kind, custom, options = "stat", object{}, object{
 			"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": "value",
+			"percentChangeColorMode": "standard", "showPercentChange": false, "wideLayout": true,
 			"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 		}
 	}
