@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ type SMTP struct {
 	messages   pairs
 	octets     prometheus.Histogram
 	took       prometheus.Histogram
+	exemplar   atomic.Int64 // when the last one was kept, Unix nanoseconds
 }
 
 func newSMTP(k maker, labels map[string][]string, handshakes *prometheus.CounterVec) *SMTP {
@@ -77,24 +79,33 @@ func (s *SMTP) Command(verb string, code int, took time.Duration) {
 // Recipient counts one forward-path.
 func (s *SMTP) Recipient(result string) { s.recipients.inc(result) }
 
-// Message counts one message. Size and time are kept of those that were accepted, with the id of one of them in each bucket
-// (an exemplar of OpenMetrics), by which a line of the log is found.
-func (s *SMTP) Message(id, result, reason string, octets int64, took time.Duration) {
-	s.messages.inc(result, reason)
-	if result == "accepted" {
-		observe(s.octets, float64(octets), id)
-		observe(s.took, took.Seconds(), id)
-	}
-}
+// exemplarInterval is the least time between two exemplars: they cost more than what they stand beside, and a scrape sees
+// only the last of each bucket.
+const exemplarInterval = 100 * time.Millisecond
 
 // idLength is the length of a message's id. Anything else is no exemplar: a long one would end the process.
 const idLength = 26
 
-// observe counts v with the id of a message as its exemplar, where there is one.
-func observe(h prometheus.Histogram, v float64, id string) {
-	if e, ok := h.(prometheus.ExemplarObserver); ok && len(id) == idLength {
-		e.ObserveWithExemplar(v, prometheus.Labels{"msg": id})
+// Message counts one message. Size and time are kept of those that were accepted, now and then with the id of one (an exemplar
+// of OpenMetrics), by which its line of the log is found.
+func (s *SMTP) Message(id, result, reason string, octets int64, took time.Duration) {
+	s.messages.inc(result, reason)
+	if result != "accepted" {
 		return
 	}
-	h.Observe(v)
+	now, last := time.Now().UnixNano(), s.exemplar.Load()
+	if len(id) != idLength || now-last < int64(exemplarInterval) || !s.exemplar.CompareAndSwap(last, now) {
+		s.octets.Observe(float64(octets))
+		s.took.Observe(took.Seconds())
+		return
+	}
+	observe(s.octets, float64(octets), id)
+	observe(s.took, took.Seconds(), id)
+}
+
+// observe counts v with the id of a message as its exemplar.
+func observe(h prometheus.Histogram, v float64, id string) {
+	if e, ok := h.(prometheus.ExemplarObserver); ok {
+		e.ObserveWithExemplar(v, prometheus.Labels{"msg": id})
+	}
 }

@@ -59,6 +59,8 @@ func storeTable() []Instrument {
 	live := gauge("live_ratio", Ratio, "Live share of the log", "Share of the log's sealed files that is still needed, as reclaim last found it.")
 	errs := counter("write_errors", Number, "Write errors", "Writes and syncs that failed.")
 	errs.Bad = 0.000001
+	takeovers := counter("takeovers", Number, "Take-overs", "Maildrops that a login took over from a session that had not moved for long.")
+	takeovers.Row = RowPOP3
 	return []Instrument{
 		gauge("writable", Number, "", "1 while the store takes mail and deletions, 0 when it has to be restarted for that."),
 		gauge("accounts", Number, "Directory", "Accounts."),
@@ -76,6 +78,6 @@ func storeTable() []Instrument {
 		sync, index, errs,
 		counter("reclaimed_segments", Number, "Files reclaimed", "Files of the log whose space was given back."),
 		counter("reclaimed_bytes", Bytes, "Space reclaimed", "Octets of these files."),
-		checks,
+		checks, takeovers,
 	}
 }

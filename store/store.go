@@ -195,6 +195,7 @@ type Stats struct {
 	ReclaimedBytes uint64    `json:"reclaimed_bytes"`
 	HashRunning    int       `json:"hash_running"` // passwords that are checked now
 	HashWaiting    int       `json:"hash_waiting"` // and those that wait for that
+	Takeovers      uint64    `json:"takeovers"`    // of maildrops from sessions that had not moved for long, since start
 	QuotaUsed      float64   `json:"quota_used"`   // the largest share of a quota that is used; 0 without quotas
 	LastBackup     time.Time `json:"last_backup,omitzero"`
 	LastVerify     time.Time `json:"last_verify,omitzero"` // of the last one that found no damage; zero: not since start

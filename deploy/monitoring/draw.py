@@ -91,7 +91,7 @@ def graph(panel, options):
     unit = panel["fieldConfig"]["defaults"]["unit"]
     svg, names = [], []
     for i, (name, points) in enumerate(lines):
-        path = " ".join(f"{WIDTH * (t - start) / (end - start):.1f},{HEIGHT - 2 - (HEIGHT - 6) * max(v, 0) / top:.1f}" for t, v in points)
+        path = " ".join(f"{WIDTH * (t - start) / (end - start):.1f},{HEIGHT - 2 - (HEIGHT - 16) * max(v, 0) / top:.1f}" for t, v in points)
         svg.append(f'<polyline fill="none" stroke="{COLOURS[i % len(COLOURS)]}" stroke-width="1.3" points="{path}"/>')
         if i < LINES:
             names.append(f'<i style="color:{COLOURS[i % len(COLOURS)]}">{html.escape(name)} {human(points[-1][1], unit)}</i>')
@@ -102,8 +102,8 @@ def graph(panel, options):
 
 def page(dashboard, options):
     out = ["""<!doctype html><meta charset="utf-8"><title>letterbox</title><style>
-body{background:#111217;color:#ccccdc;font:11px sans-serif;margin:10px;width:1264px}h2{font-size:14px;margin:10px 0 4px}
-.row{display:flex;flex-wrap:wrap;gap:6px}.panel{background:#181b1f;border:1px solid #2c2f36;padding:4px 5px;width:300px}
+body{background:#111217;color:#ccccdc;font:11px sans-serif;margin:10px;width:1280px}h2{font-size:14px;margin:10px 0 4px}
+.row{display:flex;flex-wrap:wrap;gap:6px}.panel{background:#181b1f;border:1px solid #2c2f36;padding:4px 5px;width:302px;box-sizing:content-box}
 .small{width:125px}.stat{font-size:21px;padding:6px 0}.none{color:#6e7078;font-size:14px}.legend i{font-style:normal;margin-right:7px}
 .legend{height:26px;overflow:hidden;font-size:10px}text{fill:#8e8e99;font-size:9px}b{font-weight:600}</style><h1>letterbox</h1>"""]
     is_open = False
@@ -123,7 +123,7 @@ def picture(source, target):
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                        f"--user-data-dir={profile}", "--hide-scrollbars", "--window-size=1290,2560",
+                        f"--user-data-dir={profile}", "--hide-scrollbars", "--window-size=1300,2560", "--force-device-scale-factor=0.75",
                         f"--screenshot={target}", source.as_uri()], check=True, timeout=120)
 
 

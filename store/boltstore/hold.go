@@ -84,6 +84,7 @@ func (m *maildrop) yield(now time.Time, silent time.Duration) (wait <-chan struc
 	}
 	m.gone = true
 	close(m.lost)
+	m.s.takeovers.Add(1)
 	return nil, true
 }
 

@@ -150,6 +150,7 @@ type Store struct {
 	keep       atomic.Pointer[KeepPolicy]
 	mismatch   atomic.Int64 // of entries, as the last audit found them
 	lastBackup atomic.Int64 // Unix nanoseconds
+	takeovers  atomic.Uint64
 
 	opened  time.Time
 	readers readers
@@ -247,7 +248,7 @@ func (s *Store) Stats() store.Stats {
 		Writable: s.Health() == nil, Lost: st.totals.lost, Oldest: oldest, PendingSince: s.indexer.since(),
 		LiveShare: s.reclaimer.liveShare(), Reclaimed: s.reclaimer.segments.Load(), ReclaimedBytes: s.reclaimer.octets.Load(),
 		LastVerify: unixNano(s.lastVerify.Load()), LastBackup: unixNano(s.lastBackup.Load()),
-		Mismatch: s.mismatch.Load(), QuotaUsed: s.quotaUsed(dir),
+		Mismatch: s.mismatch.Load(), Takeovers: s.takeovers.Load(), QuotaUsed: s.quotaUsed(dir),
 	}
 	stats.HashRunning, stats.HashWaiting = s.verifier.Load()
 	for _, a := range dir.accounts {

@@ -98,7 +98,7 @@ scrape_configs: [{job_name: letterbox, static_configs: [{targets: [%q]}]}]
 	return m
 }
 
-// freeAddress returns an address on which nobody listened a moment ago: Prometheus does not say which port it was given.
+// freeAddress is a port of 127.0.0.1 that was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -231,10 +231,10 @@ func (m monitored) draw(t *testing.T) {
 		return
 	}
 	need(t, "chromium", "python3")
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
+	for end := time.Now().Add(90 * time.Second); time.Now().Before(end); {
 		m.load(t)
 	}
-	cmd := exec.Command("python3", absolute(t, monitoring+"/draw.py"), "--prometheus", "http://"+m.prometheus, "--minutes", "2",
+	cmd := exec.Command("python3", absolute(t, monitoring+"/draw.py"), "--prometheus", "http://"+m.prometheus, "--minutes", "1.5",
 		"--rate-interval", "15s", "--png", target, filepath.Join(t.TempDir(), "page.html"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v %s", err, out)

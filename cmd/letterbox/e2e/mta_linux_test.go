@@ -105,17 +105,6 @@ func newMTA(t *testing.T) *mta {
 	return &mta{T: t, folder: folder, addr: freeAddress(t)}
 }
 
-// freeAddress is a port of 127.0.0.1 that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
