@@ -25,6 +25,9 @@ func TestLogHoldsNoSecret(t *testing.T) {
 		"AUTH PLAIN aHVudGVyMg==", "AUTH PLAIN", "AHN0cmFuZ2VyAGh1bnRlcjI=", "AUTH hunter2", "QUIT")
 	session("USER "+testName, "PASS "+testSecret, "RETR 1", "DELE 1", "hunter2", "QUIT")
 	session("USER "+testName, "PASS "+testSecret, "DELE 2", "GET /hunter2 HTTP/1.1")
+	if b.seen.heard("deleted 1") != 1 || b.seen.heard("discarded 1") != 1 {
+		t.Errorf("one message was deleted, one mark discarded: %v", b.seen.lines)
+	}
 	log := b.log.String()
 	for _, secret := range []string{"hunter2", testSecret, "stranger", "aHVudGVyMg", "AHN0cmFuZ2Vy"} {
 		if strings.Contains(log, secret) {

@@ -123,7 +123,7 @@ def picture(source, target):
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                         "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                        f"--user-data-dir={profile}", "--hide-scrollbars", "--window-size=1300,2560", "--force-device-scale-factor=0.75",
+                        f"--user-data-dir={profile}", "--hide-scrollbars", "--window-size=1300,2720", "--force-device-scale-factor=0.75",
                         f"--screenshot={target}", source.as_uri()], check=True, timeout=120)
 
 

@@ -98,3 +98,18 @@ func TestReadersAreBounded(t *testing.T) {
 		t.Error("what was read last is forgotten")
 	}
 }
+
+// TestTakeoversAreCounted: a login that takes a silent session's maildrop counts, and one that finds it free does not.
+func TestTakeoversAreCounted(t *testing.T) {
+	clock := &testClock{}
+	ts := cheapStore(t, Options{Now: clock.now, Logins: LoginPolicy{TakeoverAfter: time.Minute}})
+	for _, want := range []uint64{0, 1} {
+		if _, err := ts.openBy("right"); err != nil {
+			t.Fatal(err)
+		}
+		if n := ts.Stats().Takeovers; n != want {
+			t.Errorf("%d maildrops were taken over, want %d", n, want)
+		}
+		clock.advance(time.Hour)
+	}
+}

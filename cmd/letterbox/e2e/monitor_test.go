@@ -66,19 +66,26 @@ type monitored struct {
 	prometheus string // its address
 }
 
-// monitor starts letterbox in one process with everything that can be counted, and a real Prometheus with our rules.
-func monitor(t *testing.T, thresholds board.Thresholds) monitored {
+// watched starts letterbox in one process with everything that can be counted.
+func watched(t *testing.T) *server {
 	t.Helper()
-	need(t, "prometheus", "promtool")
 	cert, key := certificate(t)
 	data := filepath.Join(t.TempDir(), "data")
-	cmd := letterbox(t, "serve", "--data", data, "--log-format", "json", "--smtp", "127.0.0.1:0", "--pop3", "127.0.0.1:0",
-		"--pop3s", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--hostname", "localhost", "--tls-cert", cert, "--tls-key", key,
+	cmd := letterbox(t, "serve", "--data", data, "--log-format", "json", "--smtp", "127.0.0.1:0", "--smtps", "127.0.0.1:0", "--lmtp", "127.0.0.1:0",
+		"--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--hostname", "localhost", "--tls-cert", cert, "--tls-key", key,
 		"--account", alice+":"+password, "--account", bob+":"+password)
 	cmd.Env = append(cmd.Env, "LETTERBOX_METRICS_PER_ACCOUNT=true")
 	s := begin(t, data, cmd)
 	s.cert = cert
-	s.ready("smtp", "pop3", "pop3s", "metrics")
+	s.ready("smtp", "smtps", "lmtp", "pop3", "pop3s", "metrics")
+	return s
+}
+
+// monitor starts such a server, and a real Prometheus with our rules that watches it.
+func monitor(t *testing.T, thresholds board.Thresholds) monitored {
+	t.Helper()
+	need(t, "prometheus", "promtool")
+	s := watched(t)
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "rules.yml"), thresholds.Write())
 	write(t, filepath.Join(folder, "prometheus.yml"), []byte(fmt.Sprintf(`global: {scrape_interval: 1s, evaluation_interval: 1s}

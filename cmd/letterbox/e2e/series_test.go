@@ -26,8 +26,7 @@ func names(scrape []byte) map[string]bool {
 
 // TestNoClientMakesSeries lets clients say anything for a while: not one series comes that was not there before.
 func TestNoClientMakesSeries(t *testing.T) {
-	s := serveShape(t, shapeServe, filepath.Join(t.TempDir(), "data"), "--metrics", "127.0.0.1:0")
-	s.ready("metrics")
+	s := watched(t)
 	put(t, s, smallMail(), alice) // the moments are there once something happened
 	drain(t, s, alice)
 	put(t, s, smallMail(), alice)
@@ -81,8 +80,7 @@ func babble(addr string, random *rand.Rand) {
 // TestScrapeIsAccepted lets Prometheus's own tool read a scrape.
 func TestScrapeIsAccepted(t *testing.T) {
 	need(t, "promtool")
-	s := serveShape(t, shapeServe, filepath.Join(t.TempDir(), "data"), "--metrics", "127.0.0.1:0")
-	s.ready("metrics")
+	s := watched(t)
 	put(t, s, smallMail(), alice)
 	drain(t, s, alice)
 	promtool(t, t.TempDir(), s.scrape(t), "check", "metrics")
