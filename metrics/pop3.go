@@ -22,7 +22,7 @@ func newPOP3(k maker, labels map[string][]string, handshakes *prometheus.Counter
 	return &POP3{
 		sessions: newSessions(k, "pop3", labels, handshakes),
 		commands: newPairs(k, "letterbox_pop3_commands_total", [2]string{"verb", "result"}, closed(labels["verb"]...), closed("ok", "err")),
-		took:     k.histogram("letterbox_pop3_command_duration_seconds", prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
+		took:     k.classic("letterbox_pop3_command_duration_seconds", prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
 		logins: newPairs(k, "letterbox_pop3_logins_total", [2]string{"mechanism", "result"},
 			closed(labels["mechanism"]...), closed(labels["login"]...)),
 		retrieved: newCounters(k, "letterbox_pop3_retrieved_messages_total", "result", closed("complete", "broken")),

@@ -26,7 +26,7 @@ func newSMTP(k maker, labels map[string][]string, handshakes *prometheus.Counter
 		sessions:   newSessions(k, "smtp", labels, handshakes),
 		verbs:      closed(labels["verb"]...),
 		commands:   commandSeries(k, closed(labels["verb"]...)),
-		answered:   k.histogram("letterbox_smtp_command_duration_seconds", prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
+		answered:   k.classic("letterbox_smtp_command_duration_seconds", prometheus.ExponentialBuckets(0.0001, 4, 10)), // 0.1 ms to 26 s
 		recipients: newCounters(k, "letterbox_smtp_recipients_total", "result", closed(labels["recipient"]...)),
 		messages: newPairs(k, "letterbox_smtp_messages_total", [2]string{"result", "reason"},
 			closed(labels["message_result"]...), closed(labels["message_reason"]...)),

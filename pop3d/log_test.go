@@ -24,7 +24,7 @@ func TestLogHoldsNoSecret(t *testing.T) {
 	session("USER stranger@example.org", "PASS hunter2 \x1b[31m", "PASS hunter2", "PSAS hunter2", "USER hunter2 hunter2",
 		"AUTH PLAIN aHVudGVyMg==", "AUTH PLAIN", "AHN0cmFuZ2VyAGh1bnRlcjI=", "AUTH hunter2", "QUIT")
 	session("USER "+testName, "PASS "+testSecret, "RETR 1", "DELE 1", "hunter2", "QUIT")
-	session("USER "+testName, "PASS "+testSecret, "DELE 2", "GET /hunter2 HTTP/1.1")
+	session("USER "+testName, "PASS "+testSecret, "DELE 1", "GET /hunter2 HTTP/1.1")
 	if b.seen.heard("deleted 1") != 1 || b.seen.heard("discarded 1") != 1 {
 		t.Errorf("one message was deleted, one mark discarded: %v", b.seen.lines)
 	}

@@ -31,6 +31,11 @@ func TestNoClientMakesSeries(t *testing.T) {
 	drain(t, s, alice)
 	put(t, s, smallMail(), alice)
 	before := names(s.scrape(t))
+	for deadline := time.Now().Add(patience); !before["letterbox_store_oldest_unfetched_message_timestamp_seconds"]; before = names(s.scrape(t)) {
+		if time.Now().After(deadline) { // it waits for the index
+			t.Fatal("no message is unfetched")
+		}
+	}
 	limit := 5 * time.Second
 	if long() {
 		limit = time.Minute
