@@ -30,7 +30,7 @@ type guard struct {
 	net.Conn
 	// patience is how long a write may go on without an octet taken. Only the session's goroutine touches it.
 	patience time.Duration
-	// busy, unless nil, is called again and again while a write goes on; it must return at once. As patience.
+	// busy, unless nil, is called again and again while a write goes on, and at its end; it must return at once. As patience.
 	busy func()
 
 	mu        sync.Mutex
@@ -47,6 +47,9 @@ func (g *guard) Write(p []byte) (int, error) {
 		}
 		n, err := g.Conn.Write(p[done:])
 		done += n
+		if g.busy != nil {
+			g.busy() // also where the client takes each write in time: a long reply is many of them
+		}
 		if err == nil {
 			return done, nil
 		}
@@ -55,9 +58,6 @@ func (g *guard) Write(p []byte) (int, error) {
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(moved) >= g.patience {
 			return done, err
-		}
-		if g.busy != nil {
-			g.busy()
 		}
 	}
 }

@@ -33,6 +33,8 @@ type fakeStore struct {
 	commitErr error
 	// retrieve, when set, takes the place of the message's own reader.
 	retrieve func(i int, body []byte) (io.ReadCloser, error)
+	// onActive runs at each call of Active.
+	onActive func()
 	// onOpen runs before a login is decided.
 	onOpen func()
 	// onCommit runs before a commit is carried out.
@@ -122,6 +124,9 @@ func (d *fakeDrop) Active() {
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
 	d.f.active++
+	if d.f.onActive != nil {
+		d.f.onActive()
+	}
 }
 
 func (d *fakeDrop) Lost() <-chan struct{} { return d.f.lost }

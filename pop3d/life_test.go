@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -182,5 +183,38 @@ func TestSlowReader(t *testing.T) {
 		}
 		ours.Close()
 		<-gone
+	})
+}
+
+// A session that lists a large maildrop to a client on a slow line tells the store so all the time: no login may take its
+// maildrop, however little each write takes.
+func TestListingIsNeverSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mail := newFake()
+		for i := range 40_000 {
+			mail.mail = append(mail.mail, fakeMessage{uidl: fmt.Sprintf("%070d", i)})
+		}
+		last, silent := time.Now(), time.Duration(0)
+		mail.onActive = func() {
+			silent, last = max(silent, time.Since(last)), time.Now()
+		}
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			New(Config{Hostname: "h", Store: mail}, Policy{Plaintext: PlaintextAlways}).Handle(ours, Listener{Name: "test"})
+		}()
+		go fmt.Fprintf(theirs, "USER %s\r\nPASS %s\r\nUIDL\r\nQUIT\r\n", testName, testSecret)
+		began, piece := time.Now(), make([]byte, 2<<10)
+		for {
+			if _, err := theirs.Read(piece); err != nil {
+				break
+			}
+			time.Sleep(70 * time.Millisecond)
+		}
+		<-done
+		if took := time.Since(began); took < time.Minute || silent > 2*probeInterval {
+			t.Errorf("the store heard nothing for %v of %v", silent, took)
+		}
 	})
 }
