@@ -63,6 +63,10 @@ func (e *editor) addBlock(edit store.Edit) error {
 	if err != nil {
 		return err
 	}
+	blocked, _ := splitBlockKey(key)
+	if blocked != "" && !strings.ContainsAny(blocked, "@/") && strings.Trim(blocked[strings.LastIndexByte(blocked, '.')+1:], "0123456789") == "" {
+		return refuse(store.CodeInvalid, "%q is no network, and no domain ends in a number", blocked)
+	}
 	if _, exists := e.dir.blocks.facts[key]; exists {
 		return refuse(store.CodeExists, "%s is blocked already", name)
 	}

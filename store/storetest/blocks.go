@@ -146,6 +146,8 @@ func (h *harness) blockErrors() {
 		{block("no domain"), store.CodeInvalid},
 		{block("10.0.0.0/33"), store.CodeInvalid},
 		{block("0.0.0.0/0"), store.CodeInvalid},
+		{block("192.0.2.256"), store.CodeInvalid},
+		{block("192.0.2"), store.CodeInvalid},
 		{block("a b@"), store.CodeInvalid},
 		{block("a.example", "me"), store.CodeInvalid},
 		{block("a.example", "me@elsewhere.example"), store.CodeInvalid},
