@@ -276,8 +276,16 @@ func findEntry(key []byte, buckets ...*bbolt.Bucket) (e entry, in *bbolt.Bucket,
 	return e, nil, false
 }
 
+// packFrom is how many new entries each maildrop of a transaction has on average from which on pages of entries are filled:
+// all of them end a maildrop, so no page of a large one would ever be filled later. Where many maildrops have a few each,
+// new entries come between others, and need room there.
+const packFrom = 32
+
 func (a *applier) putAll() error {
 	slices.SortFunc(a.puts, func(x, y keyValue) int { return slices.Compare(x.key, y.key) })
+	if len(a.puts) >= packFrom*len(a.moved) {
+		a.entries.FillPercent = 0.9
+	}
 	for _, p := range a.puts {
 		if err := a.entries.Put(p.key, p.value); err != nil {
 			return err

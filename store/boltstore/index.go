@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -55,8 +56,9 @@ var errIndex = errors.New("index is to be rebuilt")
 
 // index is index.db: for each question about mail an answer that the log could give again.
 type index struct {
-	db  *bbolt.DB
-	has func(segment uint64) bool // set once the log is open, before anything is applied
+	db   *bbolt.DB
+	file *os.File // what db has open, and closes
+	has  func(segment uint64) bool // set once the log is open, before anything is applied
 
 	gentle bool // deliveries run beside: a large deletion pauses for them
 
@@ -92,11 +94,11 @@ type state struct {
 
 // openIndex opens or makes index.db for the store with this id. errIndex: remove it and call again.
 func openIndex(path string, storeID [16]byte) (*index, state, error) {
-	db, err := openBolt(path)
+	db, file, err := openBolt(path)
 	if err != nil {
 		return nil, state{}, fmt.Errorf("%w: %w", errIndex, err)
 	}
-	ix := &index{db: db}
+	ix := &index{db: db, file: file}
 	st, err := ix.load(storeID)
 	if err != nil {
 		db.Close() //nolint:errcheck // err says more
@@ -105,12 +107,18 @@ func openIndex(path string, storeID [16]byte) (*index, state, error) {
 	return ix, st, nil
 }
 
-func openBolt(path string) (*bbolt.DB, error) {
-	return bbolt.Open(path, 0o600, &bbolt.Options{
+// openBolt also returns the file that the database has open, and closes.
+func openBolt(path string) (db *bbolt.DB, file *os.File, err error) {
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:         openTimeout,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: initialMmap(),
+		OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
 	})
+	return db, file, err
 }
 
 func (ix *index) load(storeID [16]byte) (st state, err error) {
@@ -275,8 +283,10 @@ func (ix *index) listIn(bucket []byte, drop store.MaildropID, counted func(count
 		want := counted(decodeCounts(tx.Bucket(bucketDrops).Get(prefix)))
 		size(min(max(want, 0), maxPrealloc))
 		c := tx.Bucket(bucket).Cursor()
+		ahead := ix.readAhead(tx, want)
 		var e entry
 		for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+			ahead.passed(k)
 			if !e.decode(k, v) {
 				return fmt.Errorf("%w: an entry of maildrop %d can't be read", errIndex, drop)
 			}
