@@ -83,6 +83,11 @@ func NewPassword(ctx context.Context, in *os.File, prompts io.Writer, name strin
 	return first, nil
 }
 
+// Password asks for a password once, as NewPassword does.
+func Password(ctx context.Context, in *os.File, prompts io.Writer, name string) (string, error) {
+	return secret(ctx, in, prompts, "Password for "+name+": ")
+}
+
 func secret(ctx context.Context, in *os.File, prompts io.Writer, prompt string) (string, error) {
 	fd := int(in.Fd())
 	before, err := xterm.GetState(fd)
