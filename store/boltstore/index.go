@@ -57,7 +57,7 @@ var errIndex = errors.New("index is to be rebuilt")
 // index is index.db: for each question about mail an answer that the log could give again.
 type index struct {
 	db   *bbolt.DB
-	file *os.File // what db has open, and closes
+	file *os.File                  // what db has open, and closes
 	has  func(segment uint64) bool // set once the log is open, before anything is applied
 
 	gentle bool // deliveries run beside: a large deletion pauses for them
@@ -330,42 +330,6 @@ func (ix *index) alive(id store.ID) (alive bool, err error) {
 		return nil
 	})
 	return alive, err
-}
-
-// counts are the messages that wait in a maildrop and their octets, and the same of what lies in its bin.
-type counts struct{ messages, octets, binned, binnedOctets int64 }
-
-func decodeCounts(b []byte) counts {
-	r := headReader{b: b}
-	if len(b) == 0 {
-		return counts{}
-	}
-	return counts{int64(r.uvarint()), int64(r.uvarint()), int64(r.uvarint()), int64(r.uvarint())}
-}
-
-func (c counts) encode() []byte {
-	var b []byte
-	for _, v := range []int64{c.messages, c.octets, c.binned, c.binnedOctets} {
-		b = binary.AppendUvarint(b, uint64(v))
-	}
-	return b
-}
-
-// plus returns the sum of both.
-func (c counts) plus(d counts) counts {
-	return counts{c.messages + d.messages, c.octets + d.octets, c.binned + d.binned, c.binnedOctets + d.binnedOctets}
-}
-
-// counts returns what waits in each maildrop.
-func (ix *index) counts() (map[store.MaildropID]counts, error) {
-	all := map[store.MaildropID]counts{}
-	err := ix.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketDrops).ForEach(func(k, v []byte) error {
-			all[store.MaildropID(binary.BigEndian.Uint64(k))] = decodeCounts(v)
-			return nil
-		})
-	})
-	return all, err
 }
 
 func isCorruptIndex(err error) bool {
