@@ -63,7 +63,10 @@ const (
 
 // move moves one message. An error ends the run.
 func (im *importer) move(ctx context.Context, m Message) error {
-	if have, ok := im.there[m.UIDL]; ok && m.UIDL != "" && m.Octets > 0 && have.Octets == m.Octets && !im.seen[m.UIDL] {
+	if !store.IsUIDL(m.UIDL) {
+		m.UIDL = "" // a server may say anything
+	}
+	if have, ok := im.there[m.UIDL]; ok && m.Octets > 0 && have.Octets == m.Octets && !im.seen[m.UIDL] {
 		im.seen[m.UIDL] = true
 		im.result.There++
 		return nil

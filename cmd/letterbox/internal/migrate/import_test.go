@@ -66,6 +66,7 @@ func moves(t *testing.T, s Store, l list, want Result) (notes []string) {
 // TestUIDLs: each message comes in once whatever its UIDL, and each run gives it the same.
 func TestUIDLs(t *testing.T) {
 	s := openStore(t)
+	moves(t, s, list{letter("no UIDL", "a: b\n\nzero\n")}, Result{Moved: 1})
 	first := list{letter("1", "a: b\n\none\n"), letter("2", "a: b\n\ntwo\n"), letter("", "a: b\n\nalike\n"), letter("", "a: b\n\nalike\n")}
 	moves(t, s, first, Result{Moved: 4})
 	moves(t, s, first, Result{There: 4})
@@ -73,7 +74,7 @@ func TestUIDLs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	derived := mail[2].UIDL()
+	derived := mail[3].UIDL()
 	other := list{
 		letter("1", "a: b\n\nthree\n"),      // of another size than the one with its UIDL
 		letter("2", "a: b\n\nTWO\n"),        // of the same size
@@ -87,7 +88,7 @@ func TestUIDLs(t *testing.T) {
 	}
 	moves(t, s, other, Result{There: 6})
 	moves(t, s, first, Result{There: 4})
-	if mail, err = s.Mail(t.Context(), me); err != nil || len(mail) != 9 {
+	if mail, err = s.Mail(t.Context(), me); err != nil || len(mail) != 10 {
 		t.Errorf("%d messages, %v", len(mail), err)
 	}
 }
