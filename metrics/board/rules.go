@@ -116,7 +116,7 @@ func (t Thresholds) serviceRules() []Rule {
 		{"LetterboxLoginFailures", "job:letterbox_pop3_logins_failed:increase15m" + job + " > 50",
 			5 * time.Minute, "warning", "{{ $value | humanize }} POP3 logins failed in 15 minutes.",
 			"Somebody guesses passwords, or a mail program has an old one: the log's lines with result=credential say from where."},
-		{"LetterboxBackupStale", "time() - letterbox_store_last_backup_timestamp_seconds" + job + " > " + seconds(t.Backup),
+		{"LetterboxBackupStale", "time() - max by (job) (max_over_time(letterbox_store_last_backup_timestamp_seconds" + job + "[30d])) > " + seconds(t.Backup),
 			time.Hour, "warning", "The last backup is {{ $value | humanizeDuration }} old.",
 			"See the log for why it failed; the place may be full or away."},
 	}

@@ -162,6 +162,9 @@ func TestQuota(t *testing.T) {
 	}
 	k.send(pattern(1000))
 	over("one of two", ask(0), false)
+	if share := k.Stats().QuotaUsed; share != 0.5 {
+		t.Errorf("%g of the quota is used", share)
+	}
 	k.send(pattern(1000))
 	over("two of two", ask(0), true)
 	k.remove([]int{0})
@@ -183,6 +186,9 @@ func TestQuota(t *testing.T) {
 	over("its own quota", ask(0), false)
 	set(&store.Quota{})
 	over("none of its own", ask(1<<30), false)
+	if share := k.Stats().QuotaUsed; share != 0 {
+		t.Errorf("%g is used where there is no quota", share)
+	}
 	set(nil)
 	over("the policy's again", ask(0), true)
 }
