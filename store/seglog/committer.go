@@ -46,25 +46,37 @@ func (l *Log) run() {
 
 // gather takes what is queued behind first, without waiting, up to the bounds of a group.
 func (l *Log) gather(group []*Record, first *Record) ([]*Record, int64) {
-	group = append(group, first)
-	size := first.Header.Size()
+	group = append(append(group, first), first.with...)
+	size := first.size()
 	for len(group) < l.opt.GroupRecords && size < l.opt.GroupBytes {
 		select {
 		case r, ok := <-l.queue:
 			if !ok {
 				return group, size
 			}
-			if size+r.Header.Size() > min(l.opt.GroupBytes, l.opt.SegmentBytes-segmentHeader) {
+			if size+r.size() > l.groupBound() || len(group)+1+len(r.with) > l.opt.GroupRecords {
 				l.carry = r
 				return group, size
 			}
-			group = append(group, r)
-			size += r.Header.Size()
+			group = append(append(group, r), r.with...)
+			size += r.size()
 		default:
 			return group, size
 		}
 	}
 	return group, size
+}
+
+// groupBound is the size beyond which a group takes no second record.
+func (l *Log) groupBound() int64 { return min(l.opt.GroupBytes, l.opt.SegmentBytes-segmentHeader) }
+
+// size is what a record and those that share its group take.
+func (r *Record) size() int64 {
+	size := r.Header.Size()
+	for _, other := range r.with {
+		size += other.Header.Size()
+	}
+	return size
 }
 
 // commit makes one group durable, or none of it.

@@ -85,6 +85,7 @@ type Record struct {
 	Pos    Pos    // set by Append
 
 	raw  [recordHeader]byte
+	with []*Record // share its group
 	done chan error
 }
 

@@ -90,20 +90,30 @@ func (l *Log) Walk(number uint64, end int64, f func(h *Header, pos Pos, head []b
 	}
 }
 
-// AppendAll is Append for several records that may share a group. It returns the first error; records without one are
-// durable.
+// AppendAll is Append for several records. Where they fit into one group they share it: a write that fails then leaves none of
+// them. It returns the first error; records without one are durable.
 func (l *Log) AppendAll(records []*Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	size := int64(0)
 	for _, r := range records {
 		if err := r.Prepare(); err != nil {
 			return err
 		}
+		size += r.Header.Size()
+	}
+	heads := records
+	if len(records) <= l.opt.GroupRecords && size <= l.groupBound() {
+		heads = records[:1]
+		records[0].with = records[1:]
 	}
 	l.mu.RLock()
 	if l.closed {
 		l.mu.RUnlock()
 		return ErrClosed
 	}
-	for _, r := range records {
+	for _, r := range heads {
 		l.queue <- r
 	}
 	l.mu.RUnlock()

@@ -154,7 +154,7 @@ func (l List) one(_ *work, t *tally, c *probe.POP3) error {
 	if err != nil {
 		return err
 	}
-	began = t.took("list", began)
+	t.took("list", began)
 	sum, seen := int64(0), make(map[string]bool, len(ids))
 	for i, n := range sizes {
 		sum += n
