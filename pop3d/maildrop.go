@@ -87,33 +87,37 @@ func (s *session) stat(request) reply {
 
 // list is RFC 1939 section 5.
 func (s *session) list(q request) reply {
-	return s.listing(q, s.box.summary(), func(m *store.Message) string { return strconv.FormatInt(m.Octets, 10) })
+	return s.listing(q, s.box.summary(), func(b []byte, m *store.Message) []byte {
+		return strconv.AppendInt(b, m.Octets, 10)
+	})
 }
 
 // uidl is RFC 1939 section 7.
 func (s *session) uidl(q request) reply {
-	return s.listing(q, "unique-id listing follows", (*store.Message).UIDL)
+	return s.listing(q, "unique-id listing follows", func(b []byte, m *store.Message) []byte { return m.AppendUIDL(b) })
 }
 
+// listLine is the longest line of a listing: a number of 20 digits, a space, a UIDL of 70 octets and CRLF.
+const listLine = 96
+
 // listing answers a command that tells one thing of one message or of all: the message's number, a space, and what tell
-// returns.
-func (s *session) listing(q request, text string, tell func(*store.Message) string) reply {
+// appends.
+func (s *session) listing(q request, text string, tell func([]byte, *store.Message) []byte) reply {
 	if len(q.numbers) == 1 {
 		i, failure, ok := s.box.find(q.numbers[0])
 		if !ok {
 			return failure
 		}
-		return positive(strconv.Itoa(i+1) + " " + tell(&s.box.messages[i]))
+		return positive(string(tell(append(strconv.AppendInt(nil, int64(i)+1, 10), ' '), &s.box.messages[i])))
 	}
 	return reply{ok: true, text: text, body: func(w *writer) error {
 		for i := range s.box.messages {
 			if s.box.isDeleted(i) {
 				continue
 			}
-			w.number(int64(i) + 1)
-			w.text(" ")
-			w.text(tell(&s.box.messages[i]))
-			w.text("\r\n")
+			w.ensure(listLine)
+			w.buf = append(strconv.AppendInt(w.buf, int64(i)+1, 10), ' ')
+			w.buf = append(tell(w.buf, &s.box.messages[i]), "\r\n"...)
 		}
 		w.dot()
 		return nil

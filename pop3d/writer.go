@@ -3,7 +3,6 @@ package pop3d
 import (
 	"bytes"
 	"io"
-	"strconv"
 	"sync"
 )
 
@@ -123,12 +122,6 @@ func (w *writer) release() {
 func (w *writer) text(s string) {
 	w.ensure(len(s))
 	w.buf = append(w.buf, s...)
-}
-
-// number adds n in decimal.
-func (w *writer) number(n int64) {
-	w.ensure(20)
-	w.buf = strconv.AppendInt(w.buf, n, 10)
 }
 
 // dot ends a multi-line reply (RFC 1939 section 3).

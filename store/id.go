@@ -14,6 +14,12 @@ const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 // String returns the ID's 26 characters of Crockford's base 32, which sort as the ID does.
 func (id ID) String() string {
 	var text [26]byte
+	return string(id.Append(text[:0]))
+}
+
+// Append appends what String returns to b.
+func (id ID) Append(b []byte) []byte {
+	var text [26]byte
 	// 128 bits in groups of 5 from the right; the first character carries the 3 bits that are left.
 	var acc uint32
 	bits, at := 0, len(text)
@@ -26,7 +32,7 @@ func (id ID) String() string {
 		}
 	}
 	text[0] = crockford[acc&31]
-	return string(text[:])
+	return append(b, text[:]...)
 }
 
 // ErrID is what ParseID returns for a text that is no ID.

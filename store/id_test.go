@@ -18,6 +18,9 @@ func TestIDText(t *testing.T) {
 	for range 1000 {
 		var id ID
 		rand.Read(id[:])
+		if got := string(id.Append([]byte("id "))); got != "id "+id.String() {
+			t.Fatalf("%x is appended as %s", id[:], got)
+		}
 		back, err := ParseID(id.String())
 		if err != nil || back != id {
 			t.Fatalf("%x became %s and then %x, %v", id[:], id.String(), back[:], err)

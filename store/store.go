@@ -161,6 +161,14 @@ func IsUIDL(s string) bool {
 	return true
 }
 
+// AppendUIDL appends what UIDL returns to b.
+func (m Message) AppendUIDL(b []byte) []byte {
+	if m.Foreign != "" {
+		return append(b, m.Foreign...)
+	}
+	return m.ID.Append(b)
+}
+
 // Stats is what the owner of a store counts. Octets are what RETR sends.
 type Stats struct {
 	Messages      int64     `json:"messages"` // present now, once for each maildrop

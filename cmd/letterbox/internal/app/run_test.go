@@ -34,8 +34,10 @@ func TestRunFolder(t *testing.T) {
 	}
 	want(c, system)
 	want(&config.Config{Data: filepath.Join(dir, "unseen")}, system)
-	if !claim(system, data) || !claim(system, data) {
-		t.Error("the folder can't be claimed")
+	for range 2 { // a process that starts again claims it again
+		if !claim(system, data) {
+			t.Error("the folder can't be claimed")
+		}
 	}
 	want(c, system)
 	want(second, other)
