@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,8 +10,8 @@ import (
 // Memory goes back once after a burst, a second behind its end.
 func TestTrimAfterABurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		freed := 0
-		tr := trimmer{free: func() { freed++ }}
+		var freed atomic.Int64
+		tr := trimmer{free: func() { freed.Add(1) }}
 		for range 20 { // they overlap, and come closer together than a second
 			tr.begin()
 			tr.begin()
@@ -19,16 +20,16 @@ func TestTrimAfterABurst(t *testing.T) {
 			tr.end()
 			time.Sleep(trimQuiet / 2)
 		}
-		if synctest.Wait(); freed != 0 {
-			t.Fatalf("freed %d times in the middle of a burst", freed)
+		if synctest.Wait(); freed.Load() != 0 {
+			t.Fatalf("freed %d times in the middle of a burst", freed.Load())
 		}
 		time.Sleep(trimQuiet)
-		if synctest.Wait(); freed != 1 {
-			t.Errorf("freed %d times behind a burst", freed)
+		if synctest.Wait(); freed.Load() != 1 {
+			t.Errorf("freed %d times behind a burst", freed.Load())
 		}
 		time.Sleep(time.Hour)
-		if synctest.Wait(); freed != 1 {
-			t.Errorf("freed %d times, and nothing was left to free", freed)
+		if synctest.Wait(); freed.Load() != 1 {
+			t.Errorf("freed %d times, and nothing was left to free", freed.Load())
 		}
 	})
 }
@@ -36,8 +37,8 @@ func TestTrimAfterABurst(t *testing.T) {
 // A hash every other second does not cost a collection each.
 func TestTrimIsRare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		freed := 0
-		tr := trimmer{free: func() { freed++ }}
+		var freed atomic.Int64
+		tr := trimmer{free: func() { freed.Add(1) }}
 		for range 50 {
 			tr.begin()
 			tr.end()
@@ -45,8 +46,8 @@ func TestTrimIsRare(t *testing.T) {
 		}
 		time.Sleep(trimInterval)
 		synctest.Wait()
-		if most := int(100*trimQuiet/trimInterval) + 1; freed < 2 || freed > most {
-			t.Errorf("freed %d times in 100 s, want 2 to %d", freed, most)
+		if most := int64(100*trimQuiet/trimInterval) + 1; freed.Load() < 2 || freed.Load() > most {
+			t.Errorf("freed %d times in 100 s, want 2 to %d", freed.Load(), most)
 		}
 	})
 }
@@ -54,19 +55,19 @@ func TestTrimIsRare(t *testing.T) {
 // What takes long is not disturbed, and what it leaves is freed all the same.
 func TestTrimWaitsForWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		freed := 0
-		tr := trimmer{free: func() { freed++ }}
+		var freed atomic.Int64
+		tr := trimmer{free: func() { freed.Add(1) }}
 		tr.begin()
 		tr.begin()
 		tr.end()
 		time.Sleep(time.Minute)
-		if synctest.Wait(); freed != 0 {
+		if synctest.Wait(); freed.Load() != 0 {
 			t.Error("freed while a hash is computed")
 		}
 		tr.end()
 		time.Sleep(trimQuiet)
-		if synctest.Wait(); freed != 1 {
-			t.Errorf("freed %d times", freed)
+		if synctest.Wait(); freed.Load() != 1 {
+			t.Errorf("freed %d times", freed.Load())
 		}
 	})
 }
