@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,7 +107,11 @@ func TestCapabilities(t *testing.T) {
 				want = "AM" // the snapshot, and the end
 			}
 			answer := talk(t, s.pickup, slices.Concat(helloFor(pickupService), loginFrame(secretLogin()), request))
-			if got := frames(t, answer); got != want {
+			got := frames(t, answer)
+			if name == "retrieve" { // its own message, if the owner is quicker than the end of the connection
+				got = strings.TrimSuffix(got, string(lastFrame))
+			}
+			if got != want {
 				t.Errorf("%s in a maildrop: answered %q, want %q", name, got, want)
 			}
 		}
