@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/storetest"
 )
 
 // fillStore delivers n messages to the maildrops, many at once.
@@ -77,7 +78,7 @@ func BenchmarkQuit(b *testing.B) {
 		}
 	}
 	for i, unit := range []string{"ms/quit", "ms/login", "p99-of-before", "p99-until-login-of-before"} {
-		b.ReportMetric(median(all[i]), unit)
+		b.ReportMetric(storetest.Median(all[i]), unit)
 	}
 	b.ReportMetric(0, "ns/op")
 }
@@ -214,7 +215,7 @@ func BenchmarkDrain(b *testing.B) {
 			s, drops := benchStore(b, 10)
 			body := make([]byte, c.size)
 			rate := func() float64 {
-				return race(b, 64, 2*time.Second, func() error { return deliverOne(s, drops[0], body) })
+				return storetest.Rate(b, 64, 2*time.Second, func() error { return deliverOne(s, drops[0], body) })
 			}
 			before := rate()
 			fillStore(b, s, drops, c.n, c.size)

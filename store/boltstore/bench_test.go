@@ -6,13 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/storetest"
 	"example.org/letterbox/store/vfs"
 )
 
@@ -76,29 +75,6 @@ func (l *limit) close() {
 	l.f.Close()
 }
 
-// race lets writers call f for a while and returns how often it succeeded in a second.
-func race(b *testing.B, writers int, slice time.Duration, f func() error) float64 {
-	var n atomic.Int64
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	begin := time.Now()
-	for range writers {
-		wg.Go(func() {
-			for !stop.Load() {
-				if err := f(); err != nil {
-					b.Error(err)
-					return
-				}
-				n.Add(1)
-			}
-		})
-	}
-	time.Sleep(slice)
-	stop.Store(true)
-	wg.Wait()
-	return float64(n.Load()) / time.Since(begin).Seconds()
-}
-
 // benchStore opens a store with one account for each maildrop that is asked for.
 func benchStore(b *testing.B, maildrops int) (*Store, []store.MaildropID) {
 	s, err := Open(b.TempDir(), Options{Create: true})
@@ -131,11 +107,6 @@ func deliverOne(s *Store, drop store.MaildropID, body []byte) error {
 		Trace:      []byte("Received: from a by b\r\n"),
 		Recipients: []store.Recipient{{Maildrop: drop, Prefix: []byte("Return-Path: <a@sender.example>\r\nDelivered-To: u@bench.test\r\n")}},
 	})
-}
-
-func median(v []float64) float64 {
-	slices.Sort(v)
-	return v[len(v)/2]
 }
 
 // BenchmarkDeliver compares deliveries with the limit in the same run: nine rounds, each side in turn first, slices longer
@@ -179,13 +150,13 @@ func compare(b *testing.B, s *Store, drops []store.MaildropID, body []byte, writ
 		var ours, theirs, perMsg, limitPerMsg float64
 		us := func() {
 			before := s.log.Counts()
-			ours = race(b, writers, slice, func() error { return deliverOne(s, drops[rand.IntN(len(drops))], body) })
+			ours = storetest.Rate(b, writers, slice, func() error { return deliverOne(s, drops[rand.IntN(len(drops))], body) })
 			after := s.log.Counts()
 			perMsg = float64(after.Groups-before.Groups) / float64(after.Records-before.Records)
 		}
 		them := func() {
 			before := l.syncs.Load()
-			theirs = race(b, writers, slice, func() error { return l.append(body) })
+			theirs = storetest.Rate(b, writers, slice, func() error { return l.append(body) })
 			limitPerMsg = float64(l.syncs.Load()-before) / (theirs * slice.Seconds())
 		}
 		if round%2 == 0 {
@@ -199,9 +170,9 @@ func compare(b *testing.B, s *Store, drops []store.MaildropID, body []byte, writ
 		syncs = append(syncs, perMsg/limitPerMsg)
 	}
 	l.close()
-	b.ReportMetric(median(ratios), "of-limit")
-	b.ReportMetric(median(rates), "msgs/s")
-	b.ReportMetric(median(limits), "limit/s")
-	b.ReportMetric(median(syncs), "syncs-of-limit")
+	b.ReportMetric(storetest.Median(ratios), "of-limit")
+	b.ReportMetric(storetest.Median(rates), "msgs/s")
+	b.ReportMetric(storetest.Median(limits), "limit/s")
+	b.ReportMetric(storetest.Median(syncs), "syncs-of-limit")
 	b.ReportMetric(0, "ns/op")
 }

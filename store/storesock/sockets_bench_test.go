@@ -5,42 +5,14 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/storetest"
 )
-
-// race lets workers call f for a while and returns how often it succeeded in a second.
-func race(b *testing.B, workers int, slice time.Duration, f func() error) float64 {
-	var n atomic.Int64
-	var stop atomic.Bool
-	var wg sync.WaitGroup
-	begin := time.Now()
-	for range workers {
-		wg.Go(func() {
-			for !stop.Load() {
-				if err := f(); err != nil {
-					b.Error(err)
-					return
-				}
-				n.Add(1)
-			}
-		})
-	}
-	time.Sleep(slice)
-	stop.Store(true)
-	wg.Wait()
-	return float64(n.Load()) / time.Since(begin).Seconds()
-}
-
-func median(v []float64) float64 {
-	slices.Sort(v)
-	return v[len(v)/2]
-}
 
 // compare runs both sides in alternating rounds, each in turn first, and reports the median of the rounds' ratios.
 func compare(b *testing.B, rounds int, unit string, over, within func() float64) {
@@ -54,9 +26,9 @@ func compare(b *testing.B, rounds int, unit string, over, within func() float64)
 		}
 		ratios, overs, withins = append(ratios, o/w), append(overs, o), append(withins, w)
 	}
-	b.ReportMetric(median(ratios), "of-in-process")
-	b.ReportMetric(median(overs), unit)
-	b.ReportMetric(median(withins), "in-process-"+unit)
+	b.ReportMetric(storetest.Median(ratios), "of-in-process")
+	b.ReportMetric(storetest.Median(overs), unit)
+	b.ReportMetric(storetest.Median(withins), "in-process-"+unit)
 	b.ReportMetric(0, "ns/op")
 }
 
@@ -75,7 +47,7 @@ func BenchmarkSocketsDeliver(b *testing.B) {
 			body := make([]byte, c.size)
 			run := func(d store.Deliverer) func() float64 {
 				return func() float64 {
-					return race(b, c.writers, 2*time.Second, func() error {
+					return storetest.Rate(b, c.writers, 2*time.Second, func() error {
 						_, err := deliver(context.Background(), d, names[rand.IntN(2)], body)
 						return err
 					})
@@ -160,7 +132,7 @@ func BenchmarkSocketsOpen(b *testing.B) {
 	for b.Loop() {
 		var over, within []float64
 		compare(b, 15, "opens/s", run(s.Pickup, &over), run(s.owner, &within))
-		b.ReportMetric(median(over), "ms")
-		b.ReportMetric(median(within), "in-process-ms")
+		b.ReportMetric(storetest.Median(over), "ms")
+		b.ReportMetric(storetest.Median(within), "in-process-ms")
 	}
 }
