@@ -59,6 +59,9 @@ func promtool(t *testing.T, folder string, stdin []byte, args ...string) {
 	}
 }
 
+// unfetched is an account whose mail nobody fetches: what a scrape says of waiting mail is not left to the moment it falls on.
+const unfetched = "carol@mail.example"
+
 // monitored is a server with a Prometheus that watches it.
 type monitored struct {
 	*server
@@ -72,7 +75,7 @@ func watched(t *testing.T) *server {
 	data := filepath.Join(t.TempDir(), "data")
 	cmd := letterbox(t, "serve", "--data", data, "--log-format", "json", "--smtp", "127.0.0.1:0", "--smtps", "127.0.0.1:0", "--lmtp", "127.0.0.1:0",
 		"--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--hostname", "localhost", "--tls-cert", cert, "--tls-key", key,
-		"--account", alice+":"+password, "--account", bob+":"+password)
+		"--account", alice+":"+password, "--account", bob+":"+password, "--account", unfetched+":"+password)
 	cmd.Env = append(cmd.Env, "LETTERBOX_METRICS_PER_ACCOUNT=true")
 	s := begin(t, data, cmd)
 	s.cert = cert
@@ -172,6 +175,7 @@ func TestMonitoring(t *testing.T) {
 	thresholds := board.Defaults()
 	thresholds.NothingAccepted = time.Minute
 	m := monitor(t, thresholds)
+	put(t, m.server, smallMail(), unfetched)
 	for _, args := range [][]string{{"verify"}, {"backup", filepath.Join(t.TempDir(), "backup")}} {
 		if out, err := letterbox(t, append(args, "--data", m.data)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v %s", err, out)
