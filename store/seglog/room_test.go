@@ -156,3 +156,26 @@ func TestZerosBeforeTheMark(t *testing.T) {
 		t.Fatalf("got %v, want a corrupt log", err)
 	}
 }
+
+// TestRecordOfZeros opens a log whose last record, which the index holds, ends in zeros, and none whose last record was lost
+// in part.
+func TestRecordOfZeros(t *testing.T) {
+	lt := newLogTest(t, Options{})
+	lt.mustOpen(Mark{})
+	lt.append(1, "first")
+	if err := lt.log.Append(&Record{Kind: 1, Head: []byte("second"), Body: [][]byte{[]byte("body"), make([]byte, 4096)}}); err != nil {
+		t.Fatal(err)
+	}
+	if all := lt.copyOf().mustOpen(lt.mark); len(all) != 0 {
+		t.Errorf("%d records behind the last one", len(all))
+	}
+	killed := lt.copyOf()
+	killed.damage(1, func(b []byte) []byte {
+		clear(b[lt.mark.Offset-4100 : lt.mark.Offset])
+		return b
+	})
+	var corrupt *Corrupt
+	if _, err := killed.open(lt.mark); !errors.As(err, &corrupt) {
+		t.Errorf("got %v, want a corrupt log", err)
+	}
+}

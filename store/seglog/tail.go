@@ -45,8 +45,7 @@ func (r *replay) last(h segHeader) error {
 }
 
 // reached makes sure that something stands in front of the mark: where room was made, a log that lost what it held ends in
-// zeros, and no longer before the mark. A record is longer than the piece that is looked at, and ends neither in its header,
-// which holds a seal, nor in so many zeros.
+// zeros, and no longer before the mark. A record that ends in zeros itself is rare, and looked for with all before it.
 func (r *replay) reached(seg *segment) error {
 	if r.mark.Offset < segmentHeader+recordHeader {
 		return nil
@@ -55,10 +54,31 @@ func (r *replay) reached(seg *segment) error {
 	if _, err := seg.file.ReadAt(before[:], r.mark.Offset-recordHeader); err != nil {
 		return err
 	}
-	if before == ([recordHeader]byte{}) {
-		return &Corrupt{Pos: r.mark.Pos, Reason: "the index holds mail up to here, but nothing stands in front of it"}
+	if before != ([recordHeader]byte{}) {
+		return nil
 	}
-	return nil
+	whole, err := r.endsAtMark(seg)
+	if err == nil && !whole {
+		err = &Corrupt{Pos: r.mark.Pos, Reason: "the index holds mail up to here, but nothing stands in front of it"}
+	}
+	return err
+}
+
+// endsAtMark tells whether an intact record ends at the mark.
+func (r *replay) endsAtMark(seg *segment) (bool, error) {
+	sc := r.scanner(seg, r.mark.Offset)
+	sc.off = segmentHeader
+	for {
+		f, err := sc.next()
+		switch {
+		case errors.Is(err, errNoRecord), errors.Is(err, io.EOF):
+			return false, nil
+		case err != nil:
+			return false, err
+		case sc.off == r.mark.Offset:
+			return sc.intact(f)
+		}
+	}
 }
 
 // survey lists the valid records behind the mark and says up to where the segment is known durable.
