@@ -11,8 +11,8 @@ type body struct {
 	header header
 }
 
-func newBody(w io.Writer, host string) *body {
-	b := &body{header: header{w: w, host: host}}
+func newBody(w io.Writer, host string, bounds headerBounds) *body {
+	b := &body{header: header{w: w, host: host, bounds: bounds}}
 	b.canonical.w = &b.header
 	return b
 }

@@ -9,11 +9,8 @@ import (
 	"example.org/letterbox/store"
 )
 
-// Bounds of a message's header, and of what is kept of it.
+// Bounds of what is kept of a header.
 const (
-	maxHeaderBytes = 256 << 10
-	maxFields      = 1000
-	maxReceived    = 100 // RFC 5321 section 6.3
 	// maxFieldHead is the longest beginning of a field that waits until it is known what field it is, or whose.
 	maxFieldHead = 1 << 10
 	// maxPlaces is how many places a message tells of, in Delivered-To fields, that are looked at: ours stands above older
@@ -26,8 +23,9 @@ const (
 // it is, octet for octet. It takes linear time, holds maxFieldHead octets and maxPlaces addresses at most, and pieces may be
 // cut anywhere.
 type header struct {
-	w    io.Writer
-	host string // whose Authentication-Results are left out
+	w      io.Writer
+	host   string // whose Authentication-Results are left out
+	bounds headerBounds
 
 	first   firstLine // of what was passed on
 	over    bool      // what comes now is the body
@@ -41,6 +39,13 @@ type header struct {
 	places  []string // distinct values of Delivered-To
 	fault   kind     // why the message is refused
 	written bool     // something was passed on
+}
+
+// headerBounds are what a Policy says of headers.
+type headerBounds struct {
+	octets int64
+	fields int
+	hops   int
 }
 
 // fieldFate says what becomes of the octets of a field.
@@ -95,7 +100,7 @@ func (h *header) beginLine(b byte) {
 // take settles a piece of one line, whose field is known or is not.
 func (h *header) take(p []byte) error {
 	h.octets += int64(len(p))
-	if h.octets > maxHeaderBytes || h.fields > maxFields {
+	if h.octets > h.bounds.octets || h.fields > h.bounds.fields {
 		h.fault = bigHeader
 		return nil // nothing of it is wanted any more
 	}
@@ -144,7 +149,7 @@ func (h *header) name(seen int) {
 		h.field = collected
 	case bytes.EqualFold(name, []byte("Received")):
 		h.field = passed
-		if h.hops++; h.hops > maxReceived {
+		if h.hops++; h.hops > h.bounds.hops {
 			h.fault = looping
 		}
 	default:

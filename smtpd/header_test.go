@@ -10,11 +10,18 @@ import (
 	"time"
 )
 
-// readHeader sends a message through a body in pieces.
-func readHeader(t *testing.T, s string, piece int) (string, *header) {
+// The bounds of a header where a Policy does not say otherwise.
+const (
+	defaultOctets = 256 << 10
+	defaultFields = 1000
+	defaultHops   = 100
+)
+
+// readHeader sends a message through a body in pieces, with a header bounded as p says.
+func readHeader(t *testing.T, p Policy, s string, piece int) (string, *header) {
 	t.Helper()
 	var got bytes.Buffer
-	b := newBody(&got, "mx.a.test")
+	b := newBody(&got, "mx.a.test", newRules(p).header())
 	for len(s) > 0 {
 		n := min(len(s), piece)
 		if m, err := b.Write([]byte(s[:n])); m != n || err != nil {
@@ -46,7 +53,7 @@ func FuzzHeader(f *testing.F) {
 		if want.long {
 			t.Skip("a field is longer than what is looked at")
 		}
-		got, h := readHeader(t, s, int(piece)+1)
+		got, h := readHeader(t, Policy{}, s, int(piece)+1)
 		if h.fault != want.fault {
 			t.Fatalf("%q: fault %d, want %d", s, h.fault, want.fault)
 		}
@@ -102,10 +109,10 @@ func modelHeader(s string) (m modeled) {
 		}
 		m.text += field
 	}
-	if hops > maxReceived {
+	if hops > defaultHops {
 		m.fault = looping
 	}
-	if octets > maxHeaderBytes || fields > maxFields {
+	if octets > defaultOctets || fields > defaultFields {
 		m.fault = bigHeader
 	}
 	if m.text += s; m.text == "" {
@@ -173,8 +180,13 @@ func modelAuthor(s string) (string, bool) {
 	return s[:end], true // a field ends in a newline
 }
 
-// TestHeaderBounds is the last that is taken, and the first that is not.
+// TestHeaderBounds is the last that is taken, and the first that is not, by default and where a Policy says otherwise.
 func TestHeaderBounds(t *testing.T) {
+	testHeaderBounds(t, Policy{}, defaultOctets, defaultFields, defaultHops)
+	testHeaderBounds(t, Policy{MaxHeaderBytes: 5000, MaxHeaderFields: 300, MaxHops: 110}, 5000, 300, 110)
+}
+
+func testHeaderBounds(t *testing.T, p Policy, octets, most, hops int) {
 	fields := func(n int, field string) string { return strings.Repeat(field, n) + "\r\nbody\r\n" }
 	filled := func(n int) string {
 		return "A: " + strings.Repeat("x\r\n ", (n-6)/4) + strings.Repeat("y", (n-6)%4+1) + "\r\n\r\nbody\r\n"
@@ -183,18 +195,18 @@ func TestHeaderBounds(t *testing.T) {
 		text string
 		want kind
 	}{
-		"received":         {fields(maxReceived, "RECEIVED : x\r\n"), noKind},
-		"too much of them": {fields(maxReceived+1, "Received: x\r\n"), looping},
-		"in the body":      {"A: b\r\n\r\n" + fields(maxReceived+1, "Received: x\r\n"), noKind},
-		"fields":           {fields(maxFields, "A: b\r\n c\r\n"), noKind},
-		"too many fields":  {fields(maxFields+1, "A: b\r\n"), bigHeader},
-		"octets":           {filled(maxHeaderBytes), noKind},
-		"too many octets":  {filled(maxHeaderBytes + 1), bigHeader},
-		"a body":           {"A: b\r\n\r\n" + strings.Repeat("x", 2*maxHeaderBytes), noKind},
+		"received":         {fields(hops, "RECEIVED : x\r\n"), noKind},
+		"too much of them": {fields(hops+1, "Received: x\r\n"), looping},
+		"in the body":      {"A: b\r\n\r\n" + fields(hops+1, "Received: x\r\n"), noKind},
+		"fields":           {fields(most, "A: b\r\n c\r\n"), noKind},
+		"too many fields":  {fields(most+1, "A: b\r\n"), bigHeader},
+		"octets":           {filled(octets), noKind},
+		"too many octets":  {filled(octets + 1), bigHeader},
+		"a body":           {"A: b\r\n\r\n" + strings.Repeat("x", 2*octets), noKind},
 	} {
 		for _, piece := range []int{1, 7, 32 << 10} {
-			t.Run(fmt.Sprint(name, piece), func(t *testing.T) {
-				if _, h := readHeader(t, tt.text, piece); h.fault != tt.want {
+			t.Run(fmt.Sprint(name, octets, piece), func(t *testing.T) {
+				if _, h := readHeader(t, p, tt.text, piece); h.fault != tt.want {
 					t.Errorf("fault %d, want %d, after %d octets", h.fault, tt.want, h.octets)
 				}
 			})
@@ -211,7 +223,7 @@ func TestHiddenAuthor(t *testing.T) {
 		"Return-Path" + strings.Repeat("\t", 2*maxFieldHead) + ": mx.a.test\r\n",
 	} {
 		for _, piece := range []int{1, 100, 5000} {
-			if got, _ := readHeader(t, field+"A: b\r\n\r\n", piece); got != "A: b\r\n\r\n" {
+			if got, _ := readHeader(t, Policy{}, field+"A: b\r\n\r\n", piece); got != "A: b\r\n\r\n" {
 				t.Errorf("%.60q became %.60q", field, got)
 			}
 		}
@@ -221,13 +233,13 @@ func TestHiddenAuthor(t *testing.T) {
 // TestHeaderIsLinear takes the largest header that there can be in little time, in the pieces and forms that cost most.
 func TestHeaderIsLinear(t *testing.T) {
 	for name, text := range map[string]string{
-		"comments": strings.Repeat("Authentication-Results: ("+strings.Repeat("(\r\n ", 60)+"\r\n", maxFields),
-		"places":   strings.Repeat("Delivered-To: "+strings.Repeat("x\r\n ", 60)+"\r\n", maxFields),
-		"one line": "Delivered-To: " + strings.Repeat("a@", maxHeaderBytes/2-20),
-		"no name":  strings.Repeat("x", maxHeaderBytes-2),
+		"comments": strings.Repeat("Authentication-Results: ("+strings.Repeat("(\r\n ", 60)+"\r\n", defaultFields),
+		"places":   strings.Repeat("Delivered-To: "+strings.Repeat("x\r\n ", 60)+"\r\n", defaultFields),
+		"one line": "Delivered-To: " + strings.Repeat("a@", defaultOctets/2-20),
+		"no name":  strings.Repeat("x", defaultOctets-2),
 	} {
 		before := time.Now()
-		readHeader(t, text, 1)
+		readHeader(t, Policy{}, text, 1)
 		if took := time.Since(before); took > 2*time.Second { // it takes some 10 ms
 			t.Errorf("%s: %d octets took %v", name, len(text), took)
 		}
@@ -238,8 +250,8 @@ func TestHeaderIsLinear(t *testing.T) {
 func TestHeaderReplies(t *testing.T) {
 	for _, lmtp := range []bool{false, true} {
 		for text, want := range map[string]string{
-			strings.Repeat("Received: x\r\n", maxReceived+1): "554 5.4.6 ",
-			strings.Repeat("A: x\r\n", maxFields+1):          "552 5.3.4 ",
+			strings.Repeat("Received: x\r\n", defaultHops+1): "554 5.4.6 ",
+			strings.Repeat("A: x\r\n", defaultFields+1):      "552 5.3.4 ",
 		} {
 			b := newBench(t, Policy{}, Listener{Name: "test", LMTP: lmtp})
 			c := b.dial()

@@ -20,6 +20,12 @@ type Policy struct {
 	// MaxRecipients is the number of forward-paths that one message may have; 100, the least that RFC 5321 section
 	// 4.5.3.1.8 allows.
 	MaxRecipients int
+	// MaxHeaderBytes is the longest header, in octets of its canonical form; 256 KiB.
+	MaxHeaderBytes int64
+	// MaxHeaderFields is how many fields a header may have; 1000.
+	MaxHeaderFields int
+	// MaxHops is the number of Received fields above which a message goes in circles; 100 (RFC 5321 section 6.3).
+	MaxHops int
 	// BareNewlines says what becomes of a CR or LF that stands alone: Normalize (it becomes CRLF) or Refuse (550).
 	BareNewlines string
 	// Domains are canonical names of domains that are ours even if the store does not know them. Mail for them is then
@@ -79,6 +85,9 @@ type rules struct {
 func newRules(p Policy) *rules {
 	p.MaxMessageBytes = orDefault(p.MaxMessageBytes, 50<<20)
 	p.MaxRecipients = orDefault(p.MaxRecipients, 100)
+	p.MaxHeaderBytes = orDefault(p.MaxHeaderBytes, 256<<10)
+	p.MaxHeaderFields = orDefault(p.MaxHeaderFields, 1000)
+	p.MaxHops = orDefault(p.MaxHops, 100)
 	p.BareNewlines = orDefault(p.BareNewlines, Normalize)
 	p.IdleTimeout = orDefault(p.IdleTimeout, 5*time.Minute)
 	p.DataTimeout = orDefault(p.DataTimeout, 3*time.Minute)
@@ -107,6 +116,11 @@ func newRules(p Policy) *rules {
 // read to its end and refused, so that the client hears why, but not for ever. Dot-stuffing adds a third at most, so no
 // message that we would take comes near.
 func (r *rules) wireBudget() int64 { return 2*r.MaxMessageBytes + 512 }
+
+// header is what a message's header may be.
+func (r *rules) header() headerBounds {
+	return headerBounds{octets: r.MaxHeaderBytes, fields: r.MaxHeaderFields, hops: r.MaxHops}
+}
 
 // isLocal tells whether the forward-path's domain is listed as ours.
 func (r *rules) isLocal(path string) bool {

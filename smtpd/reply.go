@@ -89,7 +89,7 @@ func (k kind) words() (code int, enhanced smtp.EnhancedCode, text string) {
 	case tooLarge:
 		return 552, smtp.EnhancedCode{5, 3, 4}, "message is too large"
 	case bigHeader:
-		return 552, smtp.EnhancedCode{5, 3, 4}, "the header is over 256 KiB or 1000 fields"
+		return 552, smtp.EnhancedCode{5, 3, 4}, "the header is too long or has too many fields"
 	case looping: // RFC 5321 section 6.3
 		return 554, smtp.EnhancedCode{5, 4, 6}, "the message goes in circles"
 	case bareNewline:

@@ -71,7 +71,7 @@ func (t *transfer) run(r io.Reader) error {
 	}
 	defer draft.Discard()
 	t.id = draft.ID()
-	body := newBody(draft, t.server.config.Hostname)
+	body := newBody(draft, t.server.config.Hostname, t.guard.rules.header())
 	if err := t.receive(body, r); err != nil {
 		t.drain(r)
 		return err

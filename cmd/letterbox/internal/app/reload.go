@@ -15,12 +15,19 @@ func smtpPolicy(c *config.Config) smtpd.Policy {
 	return smtpd.Policy{
 		MaxMessageBytes: c.SMTP.MaxMessageBytes,
 		MaxRecipients:   c.SMTP.MaxRecipients,
+		MaxHeaderBytes:  c.SMTP.MaxHeaderBytes,
+		MaxHeaderFields: c.SMTP.MaxHeaderFields,
+		MaxHops:         c.SMTP.MaxHops,
 		BareNewlines:    c.SMTP.BareNewlines,
 		Domains:         c.SMTP.Domains,
 		IdleTimeout:     c.SMTP.IdleTimeout,
 		DataTimeout:     c.SMTP.DataTimeout,
 		MaxAge:          c.SMTP.MaxAge,
 		LeastRate:       int64(c.SMTP.LeastRate),
+		DataGrace:       c.SMTP.LeastRateAfter,
+		WriteTimeout:    c.SMTP.WriteTimeout,
+
+		HandshakeTimeout: c.TLS.HandshakeTimeout,
 
 		VerifySenderDomain: c.SMTP.VerifySenderDomain == "on",
 		ReverseDNS:         c.SMTP.ReverseDNS == "on",
@@ -40,6 +47,8 @@ func pop3Policy(c *config.Config) pop3d.Policy {
 		IdleTimeout:      c.POP3.IdleTimeout,
 		AuthTimeout:      c.POP3.AuthTimeout,
 		LoginTimeout:     c.POP3.LoginTimeout,
+		WriteTimeout:     c.POP3.WriteTimeout,
+		HandshakeTimeout: c.TLS.HandshakeTimeout,
 		MaxLoginFailures: c.POP3.MaxLoginFailures,
 		MaxErrors:        c.POP3.MaxErrors,
 		MaxCommands:      c.POP3.MaxCommands,

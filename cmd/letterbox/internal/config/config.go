@@ -46,11 +46,16 @@ type SMTP struct {
 	Domains         []string // canonical
 	MaxMessageBytes int64
 	MaxRecipients   int
+	MaxHeaderBytes  int64
+	MaxHeaderFields int
+	MaxHops         int
 	BareNewlines    string // normalize or refuse
 	IdleTimeout     time.Duration
 	DataTimeout     time.Duration
 	MaxAge          time.Duration
 	LeastRate       int // octets per second
+	LeastRateAfter  time.Duration
+	WriteTimeout    time.Duration
 
 	VerifySenderDomain string // off or on
 	ReverseDNS         string // off or on
@@ -69,6 +74,7 @@ type POP3 struct {
 	IdleTimeout      time.Duration
 	AuthTimeout      time.Duration
 	LoginTimeout     time.Duration
+	WriteTimeout     time.Duration
 	MaxLoginFailures int
 	MaxErrors        int
 	MaxCommands      int
@@ -82,9 +88,10 @@ type POP3 struct {
 // WorkaroundNoNULs in POP3.Workarounds is what Dovecot calls by that name, too: NUL is sent as 0x80.
 const WorkaroundNoNULs = "outlook-no-nuls"
 
-// TLS names the certificate's files. Both are empty for a self-signed one.
+// TLS names the certificate's files, both empty for a self-signed one, and bounds handshakes.
 type TLS struct {
-	Cert, Key string
+	Cert, Key        string
+	HandshakeTimeout time.Duration
 }
 
 // Proxy says which proxies are believed.

@@ -30,6 +30,10 @@ func pop3Keys() []Key {
 		Text:  "How long a session may last until it is logged in.",
 		place: func(c *Config) value { return durationValue{&c.POP3.LoginTimeout, time.Second, day} },
 	}, {
+		Name: "pop3.write_timeout", Default: one("10m"), Reload: true,
+		Text:  "How long a reply may wait for a client that takes nothing of it; one that is slow but moves is left alone.",
+		place: func(c *Config) value { return durationValue{&c.POP3.WriteTimeout, time.Second, day} },
+	}, {
 		Name: "pop3.max_login_failures", Default: one("10"), Reload: true,
 		Text:  "Logins without success after which a session ends.",
 		place: func(c *Config) value { return numberValue{&c.POP3.MaxLoginFailures, 1, math.MaxInt32} },

@@ -119,6 +119,18 @@ func smtpKeys() []Key {
 		Text:  "Recipients of one message; the sender is told to send the rest in another transaction.",
 		place: func(c *Config) value { return numberValue{&c.SMTP.MaxRecipients, 1, store.MaxRecipients} },
 	}, {
+		Name: "smtp.max_header_bytes", Default: one("256KiB"), Reload: true,
+		Text:  "The longest header of a message that is taken.",
+		place: func(c *Config) value { return sizeValue{&c.SMTP.MaxHeaderBytes, 4 << 10, 1 << 30} },
+	}, {
+		Name: "smtp.max_header_fields", Default: one("1000"), Reload: true,
+		Text:  "How many fields that header may have.",
+		place: func(c *Config) value { return numberValue{&c.SMTP.MaxHeaderFields, 10, math.MaxInt32} },
+	}, {
+		Name: "smtp.max_hops", Default: one("100"), Reload: true,
+		Text:  "How many `Received` fields it may have, 100 at least; with more the message goes in circles.",
+		place: func(c *Config) value { return numberValue{&c.SMTP.MaxHops, 100, math.MaxInt32} },
+	}, {
 		Name: "smtp.bare_newlines", Default: one("normalize"), Reload: true,
 		Text:  "What becomes of a CR or LF that stands alone: made CRLF, or the message is refused.",
 		place: func(c *Config) value { return choiceValue{&c.SMTP.BareNewlines, []string{"normalize", "refuse"}} },
@@ -136,8 +148,16 @@ func smtpKeys() []Key {
 		place: func(c *Config) value { return durationValue{&c.SMTP.MaxAge, time.Minute, 7 * day} },
 	}, {
 		Name: "smtp.least_rate", Default: one("100"), Reload: true,
-		Text:  "Octets per second that a sender must keep up within a message, on average, after its first minute.",
+		Text:  "Octets per second that a sender must keep up within a message, on average, after `least_rate_after`.",
 		place: func(c *Config) value { return numberValue{&c.SMTP.LeastRate, 1, 1 << 30} },
+	}, {
+		Name: "smtp.least_rate_after", Default: one("1m"), Reload: true,
+		Text:  "How long a sender may be slower than that at the beginning of a message.",
+		place: func(c *Config) value { return durationValue{&c.SMTP.LeastRateAfter, time.Second, day} },
+	}, {
+		Name: "smtp.write_timeout", Default: one("60s"), Reload: true,
+		Text:  "How long a reply may wait for a client that takes nothing of it.",
+		place: func(c *Config) value { return durationValue{&c.SMTP.WriteTimeout, time.Second, day} },
 	}}
 }
 
@@ -192,6 +212,10 @@ func tlsKeys() []Key {
 		Name: "tls.key", Default: one(""), Flags: []Flag{{Name: "tls-key"}},
 		Text:  "The certificate's private key, PEM.",
 		place: func(c *Config) value { return pathValue{&c.TLS.Key} },
+	}, {
+		Name: "tls.handshake_timeout", Default: one("30s"), Reload: true,
+		Text:  "How long a client may take for its TLS handshake.",
+		place: func(c *Config) value { return durationValue{&c.TLS.HandshakeTimeout, time.Second, time.Hour} },
 	}}
 }
 
