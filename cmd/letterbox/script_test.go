@@ -283,6 +283,8 @@ func login(addr, user, password, count string) error {
 			return err
 		}
 		if !strings.HasPrefix(line, step.want) {
+			c.PrintfLine("QUIT") // and wait: the maildrop is free when the answer is there
+			c.ReadLine()
 			return fmt.Errorf("%s: %s", strings.Fields(step.send)[0], line)
 		}
 	}
