@@ -57,6 +57,29 @@ func TestRolesKilled(t *testing.T) {
 	}
 }
 
+// TestRoleHangs stops each of the three processes where it is: the supervisor finds that it does not answer, and another one
+// takes its place.
+func TestRoleHangs(t *testing.T) {
+	if !long() {
+		t.Skip("waits for half a minute: LETTERBOX_LONG=1")
+	}
+	s := serveShape(t, shapeSplit, filepath.Join(t.TempDir(), "data"), floodArgs()...)
+	put(t, s, smallMail(), floodUser(0))
+	for _, role := range roles() {
+		if err := s.childProcess(role).Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, role := range roles() {
+		s.await(func(l logLine) bool { return strings.HasPrefix(l.Message, "process ended") && l.Of == role })
+	}
+	s.healthy()
+	put(t, s, smallMail(), floodUser(0))
+	if mail := drain(t, s, floodUser(0)); len(mail) != 2 {
+		t.Errorf("%d messages, want 2", len(mail))
+	}
+}
+
 // healthy waits until `letterbox health` is content.
 func (s *server) healthy() {
 	s.t.Helper()

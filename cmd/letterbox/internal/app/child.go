@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -34,6 +33,10 @@ const (
 	storeStop  = closeTime - 1*time.Second
 )
 
+// hungAfter is how long a process that was ready may be silent; it says twice in that time that it lives. Beyond it, it is
+// killed: it answers nobody.
+const hungAfter = 30 * time.Second
+
 // ExitError is the end of one of the supervisor's processes by itself. It has said why on standard error.
 type ExitError struct {
 	Role Role
@@ -51,6 +54,7 @@ type child struct {
 	log    zerolog.Logger
 	make   func(context.Context) *exec.Cmd // without descriptors
 	stop   time.Duration                   // how long its end may take
+	hung   time.Duration                   // how long it may be silent
 	handed []handed
 	fail   func(error)
 
@@ -137,8 +141,12 @@ func (c *child) once(ctx context.Context) error {
 	c.setLiving(cmd.Process)
 	defer c.setLiving(nil)
 	c.log.Info().Str("of", string(c.role)).Int("pid", cmd.Process.Pid).Msg("process started")
-	go c.listen(ours)
+	over, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { c.watch(over, ours, cmd.Process) })
 	err = cmd.Wait()
+	cancel()
+	watch.Wait() // what it said last is read, up to the end of its connection
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && !exit.Exited() {
 		return err // killed
 	}
@@ -159,18 +167,31 @@ func (c *child) hand(cmd *exec.Cmd, end *os.File) {
 	}
 	cmd.Env = append(cmd.Env,
 		listen.EnvParent+"="+strconv.Itoa(os.Getpid()),
+		"WATCHDOG_USEC="+strconv.FormatInt(c.hung.Microseconds(), 10),
 		"LISTEN_FDS="+strconv.Itoa(len(names)),
 		"LISTEN_FDNAMES="+strings.Join(names, ":"))
 }
 
-// listen reads what the process tells, until its end.
-func (c *child) listen(from io.Reader) {
+// watch reads what a process tells, until its end, and kills it when it falls silent between READY and STOPPING; not once ctx
+// has ended: the process has, too, or was told to, and has another bound.
+func (c *child) watch(ctx context.Context, from *os.File, p *os.Process) {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
-		if lines.Text() == daemon.SdNotifyReady {
+		switch lines.Text() {
+		case daemon.SdNotifyReady:
 			c.seen.Do(func() { close(c.ready) })
+			_ = from.SetReadDeadline(time.Now().Add(c.hung)) // it can only fail where the read will, too
+		case daemon.SdNotifyWatchdog:
+			_ = from.SetReadDeadline(time.Now().Add(c.hung))
+		case daemon.SdNotifyStopping:
+			_ = from.SetReadDeadline(time.Time{})
 		}
 	}
+	if !errors.Is(lines.Err(), os.ErrDeadlineExceeded) || ctx.Err() != nil {
+		return
+	}
+	c.log.Error().Str("of", string(c.role)).Dur("silent", c.hung).Msg("process does not answer; killing it")
+	_ = p.Kill() // it may end just now
 }
 
 func (c *child) setLiving(p *os.Process) {

@@ -19,7 +19,7 @@ import (
 func testChild(program string, args ...string) (*child, chan error) {
 	failed := make(chan error, 1)
 	return &child{
-		role: Store, log: zerolog.Nop(), stop: 100 * time.Millisecond, ready: make(chan struct{}),
+		role: Store, log: zerolog.Nop(), stop: 100 * time.Millisecond, hung: 10 * time.Second, ready: make(chan struct{}),
 		fail: func(err error) { failed <- err },
 		make: func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, program, args...) },
 	}, failed
@@ -62,6 +62,23 @@ func TestChildEnds(t *testing.T) {
 		<-done
 		if got := errors.Join(c.end); got == nil && want != "" || got != nil && got.Error() != want {
 			t.Errorf("%q: %v, want %q", trap, got, want)
+		}
+	}
+}
+
+// TestChildHangs: a process that was ready and falls silent is killed, and another one started; one that says that it lives
+// is left alone, and so is one that is about to end.
+func TestChildHangs(t *testing.T) {
+	for script, want := range map[string]string{
+		"echo READY=1 >&3; exec sleep 60": "signal: killed",
+		"echo READY=1 >&3; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.05; echo WATCHDOG=1 >&3; done; exit 3": "store ended with exit status 3",
+		"echo READY=1 >&3; echo STOPPING=1 >&3; sleep 0.6; exit 4":                                                "store ended with exit status 4",
+		"sleep 0.6; echo READY=1 >&3; exit 5":                                                                     "store ended with exit status 5",
+	} {
+		c, _ := testChild("sh", "-c", script)
+		c.hung = 300 * time.Millisecond
+		if err := c.once(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("%s: it ended with %v, want %s", script, err, want)
 		}
 	}
 }

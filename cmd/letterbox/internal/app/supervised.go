@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -43,6 +44,9 @@ func connection() (ours, theirs *os.File, err error) {
 	}
 	for _, fd := range ends {
 		syscall.CloseOnExec(fd)
+	}
+	if err := syscall.SetNonblock(ends[0], true); err != nil { // ours is read with a deadline
+		return nil, nil, errors.Join(os.NewSyscallError("setnonblock", err), syscall.Close(ends[0]), syscall.Close(ends[1]))
 	}
 	return os.NewFile(uintptr(ends[0]), supervisorName), os.NewFile(uintptr(ends[1]), supervisorName), nil
 }
