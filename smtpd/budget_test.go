@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -77,9 +78,10 @@ func TestClientThatStopsReading(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, Policy{WriteTimeout: 50 * time.Millisecond, MaxCommands: 1 << 30, MaxWasted: 1 << 40}, Listener{Name: "test"})
 			c := hello(b)
+			many := strings.Repeat("NOOP\r\n", 5000)
 			go func() {
 				for {
-					if _, err := io.WriteString(c.conn, "NOOP\r\nNOOP\r\nNOOP\r\nNOOP\r\n"); err != nil {
+					if _, err := io.WriteString(c.conn, many); err != nil {
 						return
 					}
 				}

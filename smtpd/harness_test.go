@@ -290,7 +290,7 @@ func (b *bench) ended(want string) {
 		if got != want {
 			b.t.Errorf("session ended with %q, want %q", got, want)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		b.t.Fatalf("session does not end; log:\n%s", b.log)
 	}
 }
