@@ -172,6 +172,7 @@ func dashboardExprs() (all []string) {
 
 // TestMonitoring scrapes a real run under mixed load with faults: all that dashboard and rules ask has an answer.
 func TestMonitoring(t *testing.T) {
+	t.Parallel()
 	thresholds := board.Defaults()
 	thresholds.NothingAccepted = time.Minute
 	m := monitor(t, thresholds)

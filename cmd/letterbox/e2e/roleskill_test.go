@@ -63,6 +63,7 @@ func TestRoleHangs(t *testing.T) {
 	if !long() {
 		t.Skip("waits for half a minute: LETTERBOX_LONG=1")
 	}
+	t.Parallel()
 	s := serveShape(t, shapeSplit, filepath.Join(t.TempDir(), "data"), floodArgs()...)
 	put(t, s, smallMail(), floodUser(0))
 	for _, role := range roles() {
