@@ -163,7 +163,7 @@ func getmailKeep(c *client) int {
 	c.Helper()
 	rc := c.file("getmailrc", strings.Join([]string{
 		"[retriever]", "type = SimplePOP3Retriever", "server = " + c.host, "port = " + c.port, "username = " + alice, "password = " + password,
-		"[destination]", "type = MDA_external", "path = " + c.deliverer(c.keptBox()), "allow_root_commands = true", "unixfrom = false",
+		"[destination]", "type = MDA_external", "path = " + c.getmailDeliverer(c.keptBox()), "allow_root_commands = true", "unixfrom = false",
 		"[options]", "delete = false", "read_all = false", "received = false", "delivered_to = false", "",
 	}, "\n"))
 	c.try("getmail", "--getmaildir", c.home, "--rcfile", rc)

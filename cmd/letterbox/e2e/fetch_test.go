@@ -93,7 +93,20 @@ func (c *client) box() string {
 // deliverer writes the script by which a client hands on each message: it adds a file to box. It returns its path.
 func (c *client) deliverer(box string) string {
 	c.Helper()
-	path := c.file("deliver", fmt.Sprintf("#!/bin/sh\nset -e\ncd '%s'\nexec cat > \"$(printf %%04d \"$(ls | wc -l)\")\"\n", box))
+	return c.script(fmt.Sprintf("cd '%s'\nexec cat > \"$(printf %%04d \"$(ls | wc -l)\")\"\n", box))
+}
+
+// getmailDeliverer is a deliverer that takes its time to end: getmail does not notice the end of a program that comes before
+// it begins to wait, and then waits for a minute.
+func (c *client) getmailDeliverer(box string) string {
+	c.Helper()
+	return c.script(fmt.Sprintf("cd '%s'\ncat > \"$(printf %%04d \"$(ls | wc -l)\")\"\nsleep 0.2\n", box))
+}
+
+// script is a file that the shell runs up to its first failure.
+func (c *client) script(text string) string {
+	c.Helper()
+	path := c.file("deliver", "#!/bin/sh\nset -e\n"+text)
 	if err := os.Chmod(path, 0o700); err != nil {
 		c.Fatal(err)
 	}
@@ -178,7 +191,7 @@ func getmail(c *client, _ int) [][]byte {
 	}
 	rc := c.file("getmailrc", strings.Join([]string{
 		"[retriever]", "type = " + retriever, "server = " + c.host, "port = " + c.port, "username = " + alice, "password = " + password, ca,
-		"[destination]", "type = MDA_external", "path = " + c.deliverer(box), "allow_root_commands = true", "unixfrom = false",
+		"[destination]", "type = MDA_external", "path = " + c.getmailDeliverer(box), "allow_root_commands = true", "unixfrom = false",
 		"[options]", "delete = true", "received = false", "delivered_to = false", "",
 	}, "\n"))
 	c.run(nil, "getmail", "--quiet", "--getmaildir", c.home, "--rcfile", rc)

@@ -268,7 +268,8 @@ func (m *mta) until(what string, holds func() bool) {
 	for !holds() {
 		if time.Now().After(deadline) {
 			log, _ := os.ReadFile(m.log)
-			m.Fatalf("waited in vain until %s; its log ends:\n%s", what, log[max(0, len(log)-8<<10):])
+			files, _ := exec.Command("find", m.folder, "-type", "f", "-path", "*spool*", "-printf", "%M %TT %P\n").Output()
+			m.Fatalf("waited in vain until %s; queued are %d; its files:\n%.4000sand its log ends:\n%s", what, m.queued(), files, log[max(0, len(log)-8<<10):])
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
