@@ -104,7 +104,7 @@ func (c *conn) use(nc net.Conn) {
 // handshake speaks TLS from here on.
 func (c *conn) handshake() error {
 	if c.r.Buffered() > 0 {
-		return broken("there is text in clear behind the reply that starts TLS")
+		return fmt.Errorf("%w: %w", ErrTLS, broken("there is text in clear behind the reply that starts TLS"))
 	}
 	config := &tls.Config{}
 	if c.o.TLS != nil {
