@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -182,11 +181,7 @@ type owner struct {
 
 // Canary does a round now.
 func (o owner) Canary(ctx context.Context) (store.Round, error) {
-	round, err := o.canary.round(ctx)
-	if err != nil {
-		return round, fmt.Errorf("%w: %w", store.ErrUnready, err)
-	}
-	return round, nil
+	return o.canary.round(ctx)
 }
 
 // Canary asks the owner of the data folder for a round of its canary. It fails where none runs.

@@ -145,7 +145,9 @@ type ownConn struct {
 
 func (k *canary) dial(ctx context.Context, network, address string) (*ownConn, error) {
 	done := func() {}
-	dialer := net.Dialer{Control: func(network, _ string, raw syscall.RawConn) error {
+	// A name may have several addresses: they are tried one after the other.
+	dialer := net.Dialer{FallbackDelay: -1, Control: func(network, _ string, raw syscall.RawConn) error {
+		done()
 		from, err := bindLoopback(network, raw)
 		if err == nil {
 			done = k.store.CanaryFrom(from)
