@@ -184,7 +184,7 @@ func (s *session) update() (reply, bool) {
 		return r, false
 	}
 	s.box.gone = len(marks)
-	s.srv.observer.Deleted(len(marks))
+	s.observer.Deleted(len(marks))
 	return reply{}, true
 }
 

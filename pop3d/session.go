@@ -20,6 +20,7 @@ type session struct {
 	srv      *Server
 	policy   *Policy
 	listener Listener
+	observer Observer
 	id       string
 	began    time.Time
 	log      zerolog.Logger
@@ -59,7 +60,10 @@ func newSession(srv *Server, g *guard, l Listener) *session {
 	if c, ok := g.Conn.(interface{ Proxied() bool }); ok {
 		s.proxied = c.Proxied()
 	}
-	s.log = srv.config.Log
+	s.log, s.observer = srv.config.Log, srv.observer
+	if l.Quiet {
+		s.log, s.observer = zerolog.Nop(), nobody{}
+	}
 	s.in.src, s.out.dst, s.out.pool = g, g, srv.buffers
 	return s
 }
@@ -147,7 +151,7 @@ func (s *session) command(line []byte) reply {
 		r = s.execute(cmd, line, argument)
 	}
 	r = s.respond(s.limit(r))
-	s.srv.observer.Command(verb, r.ok, time.Since(began))
+	s.observer.Command(verb, r.ok, time.Since(began))
 	return r
 }
 

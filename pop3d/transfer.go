@@ -30,7 +30,7 @@ func (s *session) retr(q request) reply {
 			s.box.retrieved++
 			s.box.octets += size
 		}
-		s.srv.observer.Retrieved(size-r.left, err == nil)
+		s.observer.Retrieved(size-r.left, err == nil)
 		return err
 	}}
 }

@@ -36,6 +36,8 @@ type Listener struct {
 	LMTP bool   // RFC 2033
 	// TLSInFront means that a proxy speaks TLS to the client: STARTTLS is not offered.
 	TLSInFront bool
+	// Quiet sessions are neither counted nor logged: letterbox's own look whether mail flows.
+	Quiet bool
 }
 
 // Server receives mail on connections that others have accepted.
@@ -96,8 +98,24 @@ func (s *Server) Handle(c net.Conn, l Listener) {
 		return
 	}
 	defer s.unregister(ss)
-	s.observer.Connection(l.Name, "accepted")
+	ss.observer.Connection(l.Name, "accepted")
 	ss.serve()
+}
+
+// observerOf returns who is told of a session at this door.
+func (s *Server) observerOf(l Listener) Observer {
+	if l.Quiet {
+		return unobserved{}
+	}
+	return s.observer
+}
+
+// logOf is observerOf for the log.
+func (s *Server) logOf(l Listener) zerolog.Logger {
+	if l.Quiet {
+		return zerolog.Nop()
+	}
+	return s.config.Log
 }
 
 // busyPatience is how long a client that is turned away may take to read why, or to hang up.
@@ -106,7 +124,7 @@ const busyPatience = 2 * time.Second
 // Busy turns a connection away with a 421 and closes c. Where TLS comes first the client hears nothing: a handshake is what
 // a busy server should save.
 func (s *Server) Busy(c net.Conn, l Listener) {
-	s.observer.Connection(l.Name, "busy")
+	s.observerOf(l).Connection(l.Name, "busy")
 	defer c.Close()
 	if l.TLS {
 		return

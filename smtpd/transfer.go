@@ -197,7 +197,7 @@ func (t *transfer) report(err error) {
 	if !t.id.IsZero() {
 		id = t.id.String()
 	}
-	t.server.observer.Message(id, result, reason, t.octets, took)
+	t.observer.Message(id, result, reason, t.octets, took)
 
 	to := make([]string, 0, loggedPaths)
 	for _, p := range t.tx.paths[:min(len(t.tx.paths), loggedPaths)] {

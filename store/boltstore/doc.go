@@ -48,6 +48,9 @@
 //	                  then as kind 1; body as kind 1.
 //	kind 11, import   as kind 1: mail from another store.
 //	kind 12, bin      made by reclaim. As kind 8, in the way of kind 5.
+//	kind 13, canary   a message by which letterbox looks whether mail flows: as kind 1, with no recipients. Or, with an empty
+//	                  head and no body, that such messages are deleted. It counts for nothing and does nothing to the
+//	                  index: nobody needs one that a store is opened with, or that reclaim finds.
 //
 // With flag 2 the head of a record that brings a message ends with length and octets of the UIDL that it came with. With flag
 // 4, of kind 4, each recipient is followed by the moment in Unix milliseconds since which its entry lies in the bin, or 0.

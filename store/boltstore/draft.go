@@ -203,6 +203,9 @@ func distinct(f store.Final) (store.Final, error) {
 
 // deliver appends the message and returns when it is durable.
 func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
+	if isCanary(f) {
+		return s.deliverCanary(ctx, d, f)
+	}
 	r, err := d.record(f)
 	if err != nil {
 		return err

@@ -29,6 +29,8 @@ const (
 	kindRestore  = 10 // head: sequence number of the entry in the bin that it takes the place of, 0 for mail from a backup, then as kindMessage
 	kindImport   = 11 // as kindMessage; mail that came from another store
 	kindBinAgain = 12 // as kindBin; made by reclaim, as kindTombstone is
+
+	kindCanary = 13 // as kindMessage without recipients, or an empty head: what the canary sends, and that it deleted it
 )
 
 // Flags of a record that brings a message.
@@ -286,6 +288,8 @@ func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
 		err = c.readDeletion(head)
 	case kindLoss:
 		err = c.readLoss(head)
+	case kindCanary:
+		c.drop, err = canaryDrop, checkCanary(head, h.Flags)
 	default:
 		err = fmt.Errorf("record of the unknown kind %d: start the version that wrote it", h.Kind)
 	}

@@ -154,6 +154,7 @@ type Store struct {
 
 	opened  time.Time
 	readers readers
+	canary  canary
 
 	indexErr     atomic.Pointer[error]
 	lastDelivery atomic.Int64 // Unix nanoseconds

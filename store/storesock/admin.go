@@ -16,6 +16,7 @@ const (
 	opBackup    = "backup" // the answer is preceded by the backup, as a stream
 	opMail      = "mail"
 	opCopy      = "copy"   // the answer is preceded by the message, as a stream
+	opCanary    = "canary" // a round of the canary
 	opImport    = "import" // the request is followed by the message, as a stream that the answer's end frame ends
 )
 
@@ -41,4 +42,5 @@ type adminAnswer struct {
 	Count        int                 `json:"count,omitempty"`
 	Messages     []store.Message     `json:"messages,omitempty"`
 	ID           store.ID            `json:"id,omitzero"`
+	Round        *store.Round        `json:"round,omitempty"`
 }

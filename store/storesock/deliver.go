@@ -13,6 +13,7 @@ const (
 	resolveFrame frameType = 'R' // an Attempt
 	beginFrame   frameType = 'B' // an Envelope
 	askFrame     frameType = 'Q' // the id of a draft whose outcome got lost
+	// and canaryFrame
 )
 
 // From the client, while a draft is open: data frames, then part frames that hold a Final, then the end frame; or

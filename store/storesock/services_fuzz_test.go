@@ -35,6 +35,7 @@ func FuzzDeliverServer(f *testing.F) {
 	f.Add(slices.Concat(r["begin"], r["data"], r["discard"], r["ask"]))
 	f.Add(slices.Concat(r["resolve"], r["resolve"], r["data"], r["final"], r["resolve"], r["ask"], r["discard"]))
 	f.Add(slices.Concat(r["begin"], r["final"][:20]))
+	f.Add(slices.Concat(r["canary"], r["canary"]))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		b := &box{}
 		s := newDeliverServer(b, zerolog.Nop())
@@ -54,6 +55,7 @@ func FuzzPickupServer(f *testing.F) {
 	f.Add(slices.Concat(r["open"], r["active"], r["retrieve"], r["credit"]))
 	f.Add(slices.Concat(r["open"], r["deletion"], r["close"]))
 	f.Add(slices.Concat(r["open"], r["retrieve"], frame(cancelFrame, "")))
+	f.Add(slices.Concat(r["canary"], r["canary"]))
 	exchange := secretLogin()
 	exchange.Exchange = func(context.Context, []byte) ([]byte, error) { return nil, nil }
 	f.Add(slices.Concat(loginFrame(exchange), r["step"], frame(stepFrame, "to first"), frame(stepFrame, "to final")))
