@@ -14,6 +14,7 @@ import (
 	"net/textproto"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,7 @@ const patience = 40 * time.Second
 //	login ADDR USER PASSWORD N  log in by POP3 and find N messages
 //	loginfile ADDR USER FILE    log in with the password in FILE and find no message
 //	get URL                     print what HTTP has there
+//	appears PATTERN             wait until one file is there that a pattern means: $file
 //	cert ADDR FILE              find the certificate in FILE at ADDR, which begins with TLS
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -56,7 +58,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": startCommand, "halt": haltCommand, "exits": exitsCommand, "hup": hupCommand, "mail": mailCommand, "login": loginCommand, "delete": deleteCommand, "get": getCommand, "cert": certCommand,
-			"spoil": spoilCommand, "loginfile": loginFileCommand,
+			"spoil": spoilCommand, "appears": appearsCommand, "loginfile": loginFileCommand,
 		},
 	})
 }
@@ -336,4 +338,22 @@ func spoilCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	content[at] ^= 1
 	ts.Check(os.WriteFile(name, content, 0o600))
+}
+
+// appearsCommand waits for the one file that a pattern means.
+func appearsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: appears PATTERN")
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		files, err := filepath.Glob(ts.MkAbs(args[0]))
+		ts.Check(err)
+		switch {
+		case len(files) == 1:
+			ts.Setenv("file", files[0])
+			return
+		case len(files) > 1 || time.Now().After(end):
+			ts.Fatalf("%s: %q are there", args[0], files)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -16,9 +17,32 @@ import (
 	"example.org/letterbox/store/seglog"
 )
 
-// Backup implements store.Admin. It holds a list of 24 octets for each message that waits, one body's piece, and no
-// transaction longer than a look at some of them; mail that is deleted meanwhile is left out, and so is the bin.
+// Backup implements store.Admin. What it wrote counts as the last backup.
 func (s *Store) Backup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
+	report, err := s.WriteBackup(ctx, w)
+	if err == nil {
+		s.BackedUp(s.opt.Now())
+	}
+	return report, err
+}
+
+// BackedUp notes when a backup was made that is whole. The youngest counts.
+func (s *Store) BackedUp(at time.Time) {
+	for n := at.UnixNano(); ; {
+		before := s.lastBackup.Load()
+		if n <= before || s.lastBackup.CompareAndSwap(before, n) {
+			return
+		}
+	}
+}
+
+// BackupFailed counts a backup that was due and could not be made.
+func (s *Store) BackupFailed() { s.backupFailures.Add(1) }
+
+// WriteBackup is Backup for who knows better whether what was written is whole, and says so with BackedUp. It holds a list of
+// 24 octets for each message that waits, one body's piece, and no transaction longer than a look at some of them; mail that is
+// deleted meanwhile is left out, and so is the bin.
+func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
 	var report store.BackupReport
 	if err := s.indexer.settle(0); err != nil {
 		return report, err
@@ -51,9 +75,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (store.BackupReport, er
 	if err == nil {
 		err = out.finish(report.Messages, report.Entries)
 	}
-	if report.Octets = out.octets; err == nil {
-		s.lastBackup.Store(s.opt.Now().UnixNano())
-	}
+	report.Octets = out.octets
 	return report, err
 }
 
