@@ -106,6 +106,7 @@ func (s *process) startBackups(context.Context) error {
 		s.log.Error().Msg(err.Error())
 	}
 	s.backups = newBackups(s.store, backupPlan(s.Config), s.log)
+	s.backups.look(s.backups.plan)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	s.defers(func(context.Context) error {

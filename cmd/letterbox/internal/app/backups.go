@@ -61,7 +61,7 @@ type backups struct {
 	plan plan
 	wake chan struct{} // the plan is another one
 
-	// Of run alone.
+	// Of run alone, once it runs.
 	seen   plan      // whose folder was looked at
 	newest time.Time // that is there; zero: none
 	failed int       // tries in a row
