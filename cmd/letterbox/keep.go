@@ -118,10 +118,12 @@ func (c *call) backUp(ctx context.Context, cfg *config.Config, out io.Writer) (r
 	if err != nil {
 		return report, err
 	}
+	shown := &octets{progress: newProgress(c), what: "written", w: out}
 	err = c.admin(ctx, backupTime, func(ctx context.Context, admin store.Admin) error {
-		report, err = admin.Backup(ctx, out)
+		report, err = admin.Backup(ctx, shown)
 		return err
 	})
+	shown.end()
 	return report, errors.Join(err, back())
 }
 
@@ -140,7 +142,9 @@ func restore(*flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		report, err := app.Restore(ctx, cfg, in)
+		shown := &octets{progress: newProgress(c), what: "read", r: in}
+		report, err := app.Restore(ctx, cfg, shown)
+		shown.end()
 		if err != nil {
 			return err
 		}
