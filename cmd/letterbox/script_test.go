@@ -14,7 +14,6 @@ import (
 	"net/textproto"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -338,22 +337,4 @@ func spoilCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	content[at] ^= 1
 	ts.Check(os.WriteFile(name, content, 0o600))
-}
-
-// appearsCommand waits for the one file that a pattern means.
-func appearsCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: appears PATTERN")
-	}
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		files, err := filepath.Glob(ts.MkAbs(args[0]))
-		ts.Check(err)
-		switch {
-		case len(files) == 1:
-			ts.Setenv("file", files[0])
-			return
-		case len(files) > 1 || time.Now().After(end):
-			ts.Fatalf("%s: %q are there", args[0], files)
-		}
-	}
 }

@@ -46,32 +46,28 @@ func benchMillion(b *testing.B, n int) {
 	fillMillion(b, s, drops, n)
 	m := million{b: b, log: s.Stats().LogBytes, dir: s.dir}
 	m.disk()
-	alone := storetest.Rate(b, 64, 5*time.Second, deliverTo(s, drops))
-	b.ReportMetric(alone, "deliveries/s")
-
 	backup := filepath.Join(b.TempDir(), "backup")
 	m.measure("backup", m.writes, func() int64 { return writeBackup(b, s, backup) })
 	m.measure("readback", m.reads, func() int64 { return checkBackup(b, backup) })
 	m.measure("verify", m.reads, func() int64 { return verifyWhole(b, s) })
-	m.beside("backup", alone, s, drops, func() { writeBackup(b, s, backup) })
-	m.beside("verify", alone, s, drops, func() { verifyWhole(b, s) })
 
+	directory := s.accounts.directory()
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
 	m.measure("rebuild", m.reads, func() int64 { return rebuild(b, s.dir) })
-	m.measure("restore", m.writes, func() int64 {
-		file, err := os.Open(backup)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer file.Close()
-		report, err := Restore(b.Context(), filepath.Join(b.TempDir(), "restored"), file, Options{Brief: true})
-		if err != nil {
-			b.Fatal(err)
-		}
-		return report.Octets
-	})
+	m.measure("restore", m.writes, func() int64 { return restoreWhole(b, backup) })
+
+	s, err := Open(s.dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	s.accounts.dir.Store(directory)
+	alone := storetest.Rate(b, 64, 5*time.Second, deliverTo(s, drops))
+	b.ReportMetric(alone, "deliveries/s")
+	m.beside("backup", alone, s, drops, func() { writeBackup(b, s, backup) })
+	m.beside("verify", alone, s, drops, func() { verifyWhole(b, s) })
 }
 
 // fillMillion delivers messages of 4 KiB that no two are alike.
@@ -265,6 +261,20 @@ func verifyWhole(b *testing.B, s *Store) int64 {
 		b.Fatal(v.Findings, err)
 	}
 	return s.Stats().LogBytes
+}
+
+func restoreWhole(b *testing.B, name string) int64 {
+	file, err := os.Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	dir := filepath.Join(b.TempDir(), "restored")
+	report, err := Restore(b.Context(), dir, file, Options{Brief: true})
+	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+		b.Fatal(err)
+	}
+	return report.Octets
 }
 
 // rebuild opens a store that has lost its index.
