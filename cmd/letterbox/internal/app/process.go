@@ -91,6 +91,7 @@ type process struct {
 	metrics   *metrics.Metrics
 	times     *metrics.Times // of the owner alone
 	canary    *canary        // likewise
+	backups   *backups       // likewise
 	smtp      *smtpd.Server
 	pop3      *pop3d.Server
 	listeners []listener

@@ -91,6 +91,7 @@ func (s *process) reload() {
 		s.store.SetLogins(loginPolicy(next))
 		s.store.SetKeep(keepPolicy(next))
 		s.canary.setEvery(next.Canary.Every)
+		s.reloadBackups(next)
 	}
 	s.limits.Set(bounds(next))
 	s.proxy.Set(next.Proxy.Trusted, next.Proxy.Timeout)
