@@ -132,6 +132,13 @@ type Maildrop interface {
 	Close() error
 }
 
+// Idler is a Maildrop that makes use of the time in which its session waits for the client.
+type Idler interface {
+	Maildrop
+	// Idle says that all answers are on their way to the client. It may take as long as a small message takes to be read.
+	Idle()
+}
+
 // Message is one message of a maildrop.
 type Message struct {
 	ID      ID

@@ -118,8 +118,8 @@ func (s *Store) restore(ctx context.Context, drop store.MaildropID, e *entry) er
 	if err != nil {
 		return err
 	}
-	m := &maildrop{s: s, drop: drop, messages: []store.Message{{ID: e.id, Octets: e.octets}}, places: []place{at}}
-	rec, err := m.record(0)
+	m := &maildrop{s: s, drop: drop, messages: []store.Message{{ID: e.id, Octets: e.octets}}, places: []place{at}, ahead: s.log.Ahead()}
+	rec, err := m.record(0, false)
 	if err != nil {
 		return corrupt(err)
 	}

@@ -218,7 +218,7 @@ func (m *canaryMaildrop) assemble(rec *seglog.Reader, mail canaryMail) (*message
 	if err != nil {
 		return nil, err
 	}
-	b := &message{body: rec, size: int64(rec.BodyLen), parts: [2][]byte{head.trace}, closed: func() {}}
+	b := &message{body: rec, size: int64(rec.BodyLen), parts: [2][]byte{head.trace}}
 	if mail.external {
 		b.size = head.body.size
 	}
