@@ -71,6 +71,7 @@ func (k *keeper) keep() {
 		k.do("mail expired", k.s.expire, now.Add(-p.ExpireAfter))
 	}
 	k.do("deleted mail is gone for good", k.s.purge, now.Add(-p.UndeleteFor))
+	k.forgetHistory(now)
 }
 
 // do takes one step, for what is older than a moment, and logs what came of it; nothing where there was nothing to do.

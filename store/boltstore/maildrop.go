@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +20,9 @@ type maildrop struct {
 	s        *Store
 	drop     store.MaildropID
 	by       credential // that opened it
+	session  string     // of POP3, like the next
+	peer     netip.Addr
+	account  string // whose it is
 	messages []store.Message
 	places   []place
 	lost     chan struct{}
@@ -67,6 +71,7 @@ func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error)
 		return nil, store.ErrLoginDelay
 	}
 	m := newMaildrop(s, who.drop, who.by)
+	m.session, m.peer, m.account = l.Session, l.Peer, s.accounts.directory().name(who.drop)
 	if err := s.take(ctx, m); err != nil {
 		return nil, err
 	}
@@ -143,6 +148,7 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 	}
 	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
 	m.drained(deleted, seqs)
+	m.noteDrained(deleted)
 	return nil
 }
 

@@ -15,7 +15,8 @@ const (
 	opUndelete  = "undelete"
 	opBackup    = "backup" // the answer is preceded by the backup, as a stream
 	opMail      = "mail"
-	opCopy      = "copy"   // the answer is preceded by the message, as a stream
+	opCopy      = "copy" // the answer is preceded by the message, as a stream
+	opTrace     = "trace"
 	opImport    = "import" // the request is followed by the message, as a stream that the answer's end frame ends
 )
 
@@ -28,6 +29,7 @@ type adminRequest struct {
 	Since    time.Time    `json:"since,omitzero"`
 	Message  store.ID     `json:"message,omitzero"`
 	UIDL     string       `json:"uidl,omitempty"`
+	Query    *store.Query `json:"query,omitempty"`
 }
 
 // adminAnswer holds the failure, or what the call returned.
@@ -41,4 +43,5 @@ type adminAnswer struct {
 	Count        int                 `json:"count,omitempty"`
 	Messages     []store.Message     `json:"messages,omitempty"`
 	ID           store.ID            `json:"id,omitzero"`
+	Traced       *store.Traced       `json:"traced,omitempty"`
 }
