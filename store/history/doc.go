@@ -24,7 +24,7 @@
 // retrieving another MiB. Writing happens a second after the first line that waits, or once half of that is spent.
 //
 // Of refusals that are alike in client, reverse-path, forward-path and reason, the first is a line at once; those of the
-// minute behind it become one line with a count. There are at most 1,024 of these at a time, and 64 of one client; beyond
+// minute behind it become one line with a count. There are at most 1,024 of these at a time, mostly of 500 octets, and 64 of one client; beyond
 // that refusals count for the client's network (an IPv4 /24, an IPv6 /48) and the reason alone, of which there are 1,024
 // more, and in the end for the reason alone.
 package history

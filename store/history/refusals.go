@@ -48,7 +48,7 @@ func (r *refusals) add(e *store.Event) (now bool) {
 	}
 	key := alike{remote: e.Remote, from: e.From, verb: e.Verb, reason: e.Reason, code: e.Code, messageID: e.MessageID}
 	if len(e.To) > 0 {
-		key.to = e.To[0]
+		key.to = cut(e.To[0], store.MaxPath)
 	}
 	if known := r.known[key]; known != nil {
 		known.count1(e.Time)
@@ -57,7 +57,12 @@ func (r *refusals) add(e *store.Event) (now bool) {
 	if r.exact < maxAlike && r.ofClient[e.Remote] < maxOfClient {
 		r.exact++
 		r.ofClient[e.Remote]++
-		r.known[key] = &repeated{event: *e, since: e.Time}
+		first := *e
+		first.To = make([]string, 0, min(len(e.To), maxListed))
+		for _, path := range e.To[:cap(first.To)] {
+			first.To = append(first.To, cut(path, store.MaxPath))
+		}
+		r.known[key] = &repeated{event: first, since: e.Time}
 		return true
 	}
 	r.merge(key, e)

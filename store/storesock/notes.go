@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 const (
-	// maxNotes is how many notes wait to be sent: some 300 octets each, and 64 KiB at the most.
+	// maxNotes is how many notes wait to be sent: some 300 octets each, and 16 KiB at the most.
 	maxNotes = 1024
 	// noteTime is how long the first of them waits for others.
 	noteTime = 100 * time.Millisecond
@@ -83,6 +84,7 @@ func newNotes(p *pool) *notes {
 // Note implements store.Noter.
 func (d *Deliverer) Note(r store.Refusal) {
 	d.notes.start.Do(func() { go d.notes.run() })
+	r.To = slices.Clone(r.To[:min(len(r.To), maxNotedPaths)]) // the rest is not sent
 	select {
 	case d.notes.queue <- r:
 	default:
