@@ -64,6 +64,9 @@ func (k *keeper) keep() {
 		k.do("the disk is almost full: deleted mail that could still be undone is gone for good", k.s.purge, time.Unix(1<<40, 0))
 	}
 	now, trusted := k.clock.trusted()
+	if trusted || p.HistoryFor <= 0 { // what nobody wants goes by any clock
+		k.forgetHistory(now)
+	}
 	if !trusted {
 		return
 	}
@@ -71,7 +74,6 @@ func (k *keeper) keep() {
 		k.do("mail expired", k.s.expire, now.Add(-p.ExpireAfter))
 	}
 	k.do("deleted mail is gone for good", k.s.purge, now.Add(-p.UndeleteFor))
-	k.forgetHistory(now)
 }
 
 // do takes one step, for what is older than a moment, and logs what came of it; nothing where there was nothing to do.

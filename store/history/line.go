@@ -161,10 +161,12 @@ func decodeLine(line []byte) (e store.Event, ok bool) {
 
 // canonical is the form in which addresses are kept and looked for; what is none stays as it is.
 func canonical(path string) string {
-	if a, err := store.ParseAddress(path); err == nil {
-		return a.String()
+	a, err := store.ParseAddress(path)
+	n := len(a.Local)
+	if err != nil || len(path) == n+1+len(a.Domain) && path[:n] == a.Local && path[n+1:] == a.Domain {
+		return path
 	}
-	return path
+	return a.String()
 }
 
 // canonicals is canonical for a list, which it leaves alone.

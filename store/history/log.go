@@ -15,7 +15,7 @@ const (
 	// maxWaiting bounds the lines that wait to be written, in octets; and once half of it is spent they are written.
 	maxWaiting = 4 << 20
 	// keptBuffer is the largest buffer that is kept for the next lines.
-	keptBuffer = 256 << 10
+	keptBuffer = 1 << 20
 	// maxFetching bounds the messages that wait to become lines, at 16 octets each.
 	maxFetching = 64 << 10
 	// defaultInterval is how long a line waits.
