@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// Hostname is the name in the greeting and in Received fields.
 	Hostname string
-	// Store takes the messages.
+	// Store takes the messages. Where it is a store.Noter, too, it is told what is refused.
 	Store store.Deliverer
 	// TLS serves STARTTLS and listeners with implicit TLS; nil means no STARTTLS.
 	TLS *tls.Config
@@ -45,6 +45,7 @@ type Server struct {
 	config   Config
 	tls      *tls.Config
 	observer Observer
+	noter    store.Noter // nil: the store keeps no history
 	senders  *senderDomains
 	rules    atomic.Pointer[rules]
 	buffers  sync.Pool
@@ -67,6 +68,7 @@ func New(c Config, p Policy) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.buffers.New = func() any { return new([bufferBytes]byte) }
+	s.noter, _ = c.Store.(store.Noter)
 	if s.observer == nil {
 		s.observer = unobserved{}
 	}

@@ -258,16 +258,6 @@ func (s *session) panicked(verb string, p any, e ending) {
 		Bytes("stack", debug.Stack()).Msg("panic in a session")
 }
 
-// refused logs a MAIL or RCPT that we did not take.
-func (s *session) refused(verb, from, to string, err error) {
-	code, _, _ := kindOf(err).words()
-	e := s.log.Info().Str("verb", verb).Int("code", code).Str("from", printable(from))
-	if to != "" {
-		e = e.Str("to", printable(to))
-	}
-	e.Str("reason", printable(err.Error())).Msg("refused")
-}
-
 // secured is one TLS handshake that succeeded.
 func (s *session) secured() {
 	version := "none"

@@ -9,6 +9,7 @@
 //	bodies/          bodies over 1 MiB, and others while memory is short: a file each with the octets of the body alone, its
 //	                 name the message's id as 26 characters; with .new behind it while it is written
 //	log/             segments of package seglog: everything that was acknowledged about mail
+//	history/         what happened to mail, as lines of JSON: see the package history. No part of the mail: it may be removed
 //	index.db         bbolt; derived from the log, rebuilt on any doubt
 //	index.condemned  stands beside it while its content is not to be believed
 //	accounts.db      bbolt; facts of its own: accounts, aliases, catch-alls

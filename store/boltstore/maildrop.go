@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,9 @@ type maildrop struct {
 	s        *Store
 	drop     store.MaildropID
 	by       credential // that opened it
+	session  string     // of POP3, like the next
+	peer     netip.Addr
+	account  string // whose it is
 	messages []store.Message
 	places   []place
 	lost     chan struct{}
@@ -73,6 +77,7 @@ func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error)
 		return nil, store.ErrLoginDelay
 	}
 	m := newMaildrop(s, who.drop, who.by)
+	m.session, m.peer, m.account = l.Session, l.Peer, s.accounts.directory().name(who.drop)
 	if err := s.take(ctx, m); err != nil {
 		return nil, err
 	}
@@ -149,5 +154,6 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 	}
 	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
 	m.drained(deleted, seqs)
+	m.noteDrained(deleted)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/history"
 	"example.org/letterbox/store/secret"
 	"example.org/letterbox/store/seglog"
 	"example.org/letterbox/store/vfs"
@@ -144,6 +145,7 @@ type Store struct {
 	inUse map[store.MaildropID]*maildrop
 	shut  bool
 
+	history    *history.Log
 	keeper     *keeper
 	undeleting sync.Mutex
 	imports    imports
@@ -203,6 +205,7 @@ func (s *Store) Close() error {
 	s.logins.stop()
 	s.blockUses.stop()
 	s.reclaimer.stop()
+	s.history.Close()
 	_, err := s.log.Close()
 	return errors.Join(err, s.indexer.stop(), s.release())
 }
@@ -252,6 +255,7 @@ func (s *Store) Stats() store.Stats {
 		LiveShare: s.reclaimer.liveShare(), Reclaimed: s.reclaimer.segments.Load(), ReclaimedBytes: s.reclaimer.octets.Load(),
 		LastVerify: unixNano(s.lastVerify.Load()), LastBackup: unixNano(s.lastBackup.Load()), BackupFailures: s.backupFailures.Load(),
 		Mismatch: s.mismatch.Load(), Takeovers: s.takeovers.Load(), QuotaUsed: s.quotaUsed(dir),
+		HistoryBytes: s.history.Bytes(), HistoryDropped: s.history.Dropped(),
 	}
 	stats.HashRunning, stats.HashWaiting = s.verifier.Load()
 	for _, a := range dir.accounts {

@@ -149,6 +149,15 @@ func (a *AdminClient) Canary(ctx context.Context) (store.Round, error) {
 	return *answer.Round, nil
 }
 
+// Trace asks the history, as store.Admin says.
+func (a *AdminClient) Trace(ctx context.Context, q store.Query) (store.Traced, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opTrace, Query: &q})
+	if err != nil || answer.Traced == nil {
+		return store.Traced{}, orEmpty(err)
+	}
+	return *answer.Traced, nil
+}
+
 // Mail lists what waits for an account.
 func (a *AdminClient) Mail(ctx context.Context, address string) ([]store.Message, error) {
 	answer, err := a.call(ctx, adminRequest{Op: opMail, Address: address})

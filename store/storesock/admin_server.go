@@ -207,6 +207,12 @@ func (s *adminServer) answer(ctx context.Context, q adminRequest) adminAnswer {
 			round, err := of.Canary(ctx)
 			return adminAnswer{Failure: encodeError(err), Round: &round}
 		}
+	case opTrace:
+		if q.Query == nil {
+			q.Query = &store.Query{}
+		}
+		traced, err := s.admin.Trace(ctx, *q.Query)
+		return adminAnswer{Failure: encodeError(err), Traced: &traced}
 	}
 	return adminAnswer{Failure: &failure{Code: codeUnsupported, Text: "the store's process does not know this request: is it older?"}}
 }

@@ -107,7 +107,7 @@ func (d *deliverSession) step(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx) // what came whole is answered, also while the service stops
 	if d.phase.Load() != openPhase {
 		switch kind {
-		case resolveFrame, beginFrame, askFrame, canaryFrame:
+		case resolveFrame, beginFrame, askFrame, noteFrame, canaryFrame:
 			return d.request(ctx, kind, n)
 		}
 		if d.draft == nil {
@@ -163,6 +163,10 @@ func (d *deliverSession) request(ctx context.Context, kind frameType, n int) err
 	case canaryFrame:
 		if peer, ok := decodePeer(b); ok {
 			return d.canary(ctx, peer)
+		}
+	case noteFrame:
+		if lost, refusals, ok := decodeNotes(b); ok {
+			return d.note(lost, refusals)
 		}
 	}
 	return errFrame

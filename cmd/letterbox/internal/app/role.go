@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strings"
 
 	"example.org/letterbox/cmd/letterbox/internal/config"
 )
@@ -34,6 +35,8 @@ func (r Role) Uses(k config.Key) bool {
 		return r == SMTPD
 	case k.Name == "metrics.pop3d":
 		return r == POP3D
+	case strings.HasPrefix(k.Name, "retention.history_"):
+		return r.holds(Store)
 	case loginKey(k.Name):
 		return r.holds(Store) || k.Section() == "pop3" && r == POP3D
 	}

@@ -126,6 +126,8 @@ type Store struct {
 type Keep struct {
 	ExpireAfter     time.Duration
 	UndeleteFor     time.Duration
+	HistoryFor      time.Duration // 0: no history
+	HistoryBytes    int64
 	AccountBytes    int64
 	AccountMessages int
 	TotalBytes      int64
