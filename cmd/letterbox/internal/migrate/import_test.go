@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -161,6 +162,37 @@ func TestMaildirOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("b=UID4-5/9.b.h d=/20.d.h a=/30.a.h c=/100.c.h")
+}
+
+// TestMaildirInUse: a message that a server moves from new to cur while we look, as it does when somebody reads, is in the list once.
+func TestMaildirInUse(t *testing.T) {
+	dir := t.TempDir()
+	for _, sub := range []string{"cur", "new"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const many = 200 // so that listing takes a while
+	for i := range many {
+		if err := os.WriteFile(filepath.Join(dir, "cur", fmt.Sprintf("%d.x.host:2,S", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh, seen := filepath.Join(dir, "new", "9999.y.host"), filepath.Join(dir, "cur", "9999.y.host:2,")
+	for i := range 100 {
+		if err := os.WriteFile(fresh, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		moved := make(chan error)
+		time.AfterFunc(time.Duration(i)*10*time.Microsecond, func() { moved <- os.Rename(fresh, seen) }) // somewhere within
+		m, err := OpenMaildir(dir)
+		if err := errors.Join(err, <-moved, os.Remove(seen)); err != nil {
+			t.Fatal(err)
+		}
+		if m.Len() != many+1 {
+			t.Fatalf("in run %d there are %d messages, want %d", i, m.Len(), many+1)
+		}
+	}
 }
 
 // TestExport: file names are stable, also once a server has moved the files; an mbox comes back as it was.
