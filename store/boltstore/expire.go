@@ -3,6 +3,7 @@ package boltstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.org/letterbox/store"
@@ -30,7 +31,7 @@ func (s *Store) expire(ctx context.Context, before time.Time) (int, error) {
 
 // expireDrop is expire for one maildrop, which is locked only where something has expired.
 func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before time.Time) (int, error) {
-	if seqs, _, err := s.arrivedBefore(drop, before); err != nil || len(seqs) == 0 {
+	if old, err := s.arrivedBefore(drop, before); err != nil || len(old) == 0 {
 		return 0, err
 	}
 	release, ok := s.hold(drop)
@@ -41,24 +42,25 @@ func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before ti
 	// An account that is removed with its mail is removed before or after.
 	s.admission.RLock()
 	defer s.admission.RUnlock()
-	seqs, freed, err := s.arrivedBefore(drop, before)
-	if err != nil || len(seqs) == 0 {
+	old, err := s.arrivedBefore(drop, before)
+	if err != nil || len(old) == 0 {
 		return 0, err
 	}
+	seqs := make([]uint64, len(old))
+	var freed int64
+	for i, e := range old {
+		seqs[i] = e.seq
+		freed += e.octets
+	}
+	s.remember(drop, slices.DeleteFunc(old, func(e entry) bool { return e.foreign == "" }))
 	if err := s.delete(ctx, kindExpiry, drop, freed, seqs); err != nil {
 		return 0, fmt.Errorf("expiry: %w", err)
 	}
 	return len(seqs), nil
 }
 
-// arrivedBefore lists what a maildrop holds from before a moment, and its octets.
-func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) (seqs []uint64, octets int64, err error) {
+// arrivedBefore lists what a maildrop holds from before a moment.
+func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) ([]entry, error) {
 	entries, err := s.waiting(drop)
-	for _, e := range entries {
-		if e.id.Time().Before(before) {
-			seqs = append(seqs, e.seq)
-			octets += e.octets
-		}
-	}
-	return seqs, octets, err
+	return slices.DeleteFunc(entries, func(e entry) bool { return !e.id.Time().Before(before) }), err
 }

@@ -94,6 +94,53 @@ func TestUIDLs(t *testing.T) {
 	}
 }
 
+// drain is a client that fetches and deletes everything.
+func drain(t *testing.T, s *boltstore.Store) (bodies []string) {
+	t.Helper()
+	m, err := s.Open(t.Context(), store.Login{Name: me, Secret: "correct-horse-0451"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var all []int
+	for i := range m.Messages() {
+		r, err := m.Retrieve(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		bodies, all = append(bodies, string(b)), append(all, i)
+	}
+	if err := m.Commit(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	return bodies
+}
+
+// TestDeletedMeanwhile: a run that is made again, after a client has deleted what the first one moved, brings nothing back; other
+// mail under the same UIDLs, of a server that numbers from 1 too, comes in.
+func TestDeletedMeanwhile(t *testing.T) {
+	for name, keep := range map[string]boltstore.KeepPolicy{"for good": {}, "into the bin": {UndeleteFor: time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t)
+			s.SetKeep(keep)
+			first := list{letter("1", "a: b\n\none\n"), letter("", "a: b\n\nalike\n"), letter("", "a: b\n\nalike\n")}
+			moves(t, s, first, Result{Moved: 3})
+			drain(t, s)
+			moves(t, s, first, Result{There: 3})
+			other := list{letter("1", "a: b\n\ntwo\n"), letter("2", "a: b\n\none\n")}
+			moves(t, s, other, Result{Moved: 2, Clashes: 1})
+			if left := drain(t, s); len(left) != 2 || left[0] != "a: b\r\n\r\ntwo\r\n" {
+				t.Errorf("there are %q", left)
+			}
+			moves(t, s, append(first, other...), Result{There: 5})
+		})
+	}
+}
+
 // TestFailures: a message that can't be read is left out, and a source that is gone ends the run.
 func TestFailures(t *testing.T) {
 	s := openStore(t)

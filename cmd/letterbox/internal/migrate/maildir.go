@@ -27,8 +27,8 @@ type maildirFile struct {
 	rank, time      int64
 }
 
-// OpenMaildir lists the maildir at path, which may be in use, and reads what Dovecot or Courier keep there about UIDLs: where both do, that of which
-// was written last. The mail that is listed there comes first, in that order, and the rest by its time.
+// OpenMaildir lists the maildir at path, which may be in use, and reads what Dovecot or Courier keep there about UIDLs: where both
+// do, that of which was written last. The mail that is listed there comes first, in that order, and the rest by its time.
 func OpenMaildir(path string) (Source, error) {
 	m := &maildir{path: path}
 	listed := map[string]bool{}
