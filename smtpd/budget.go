@@ -10,12 +10,19 @@ import (
 // is the operator's own.
 type budget struct {
 	commands int   // since the last message that was taken
+	surplus  int   // forward-paths beyond what a message may have, since then; none of commands
 	paid     int64 // octets that had come by then
 	errors   int   // replies of 5xx
 	unknown  int   // forward-paths that were refused
+	beyond   bool  // the reply that comes is to one of those
 	judged   bool  // this command has been counted
 	pause    bool  // the next reply is late
 }
+
+// surplusShare is how many surplus forward-paths count as one of Policy.MaxCommands. A sender that splits no message
+// names all its recipients, sends the message for those that were taken, and the rest in another transaction (RFC 5321
+// section 4.5.3.1.10): sent away before its DATA it would never get on.
+const surplusShare = 10
 
 // charge counts one reply. A command may have several: the first is for the command.
 func (b *budget) charge(verb string, code int) {
@@ -23,6 +30,11 @@ func (b *budget) charge(verb string, code int) {
 		return
 	}
 	b.judged = true
+	if b.beyond {
+		b.beyond = false
+		b.surplus++
+		return
+	}
 	b.commands++
 	switch {
 	case verb == "RCPT" && code == 550: // there is no such mailbox here, or not for this client
@@ -42,7 +54,7 @@ func (b *budget) spent(r *rules, octets int64) kind {
 		return tooManyErrors
 	case b.unknown >= r.MaxUnknown:
 		return tooManyUnknown
-	case b.commands >= r.MaxCommands, octets-b.paid > max(r.MaxWasted, r.wireBudget()):
+	case b.commands+b.surplus/surplusShare >= r.MaxCommands, octets-b.paid > max(r.MaxWasted, r.wireBudget()):
 		return tooMuchWasted
 	}
 	return noKind
@@ -52,7 +64,14 @@ func (b *budget) spent(r *rules, octets int64) kind {
 func (g *guard) credit() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.budget.commands, g.budget.paid = 0, g.in
+	g.budget.commands, g.budget.surplus, g.budget.paid = 0, 0, g.in
+}
+
+// surplus says that the command under way is a forward-path beyond what a message may have.
+func (g *guard) surplus() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.budget.beyond = true
 }
 
 // pause holds up a reply of a session that does much wrong. Nobody else waits for it, and stop ends it.

@@ -59,6 +59,36 @@ func TestTarpitSparesMessages(t *testing.T) {
 	}
 }
 
+// TestSurplusRecipients: a sender that splits no message comes to its DATA behind all the recipients that are too many (RFC 5321
+// section 4.5.3.1.10); without a message that is taken it does not go on for ever.
+func TestSurplusRecipients(t *testing.T) {
+	b := newBench(t, Policy{MaxRecipients: 2, MaxCommands: 20}, Listener{Name: "test"})
+	c := b.hello()
+	begin := func(surplus int) {
+		t.Helper()
+		c.do("MAIL FROM:<eve@b.test>", "250 ")
+		c.do("RCPT TO:<ann@a.test>", "250 ")
+		c.do("RCPT TO:<ann@a.test>", "250 ")
+		c.send(strings.Repeat("RCPT TO:<ann@a.test>\r\n", surplus))
+	}
+	for range 2 { // a message that was taken makes good for all of it
+		begin(100)
+		for range 100 {
+			c.want("452 4.5.3 ")
+		}
+		c.do("DATA", "354 ")
+		c.send("a: b\r\n.\r\n")
+		c.want("250 2.0.0 queued as ")
+	}
+	begin(300)
+	for range 170 { // and 3 commands: 20 in all
+		c.want("452 4.5.3 ")
+	}
+	c.want("421 4.7.0 ")
+	c.want("(closed)")
+	b.ended(endErrors)
+}
+
 // TestBudgetsOfLMTP are none: the client is the operator's own, and keeps its connection.
 func TestBudgetsOfLMTP(t *testing.T) {
 	b := newBench(t, Policy{MaxErrors: 1, MaxUnknown: 1, MaxCommands: 1, Tarpit: time.Hour}, Listener{Name: "test", LMTP: true})

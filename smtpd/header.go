@@ -147,7 +147,7 @@ func (h *header) name(seen int) {
 		h.field = dropped
 	case bytes.EqualFold(name, []byte("Authentication-Results")):
 		h.field, h.author = unsigned, authserv{at: colon + 1}
-	case bytes.EqualFold(name, []byte("Delivered-To")):
+	case bytes.EqualFold(name, []byte("Delivered-To")) && colon < len(h.held):
 		h.field = collected
 	case bytes.EqualFold(name, []byte("Message-ID")):
 		h.field = named
@@ -168,10 +168,10 @@ func (h *header) sign(seen int) {
 		h.author.next(h.held[i])
 	}
 	switch {
-	case h.author.known && h.author.is(h.host), len(h.held) > maxFieldHead:
-		h.field = dropped
-	case h.author.known:
+	case h.author.known && !h.author.is(h.host): // also where what is held is full: pieces are cut anywhere
 		h.field = passed
+	case h.author.known, len(h.held) > maxFieldHead:
+		h.field = dropped
 	}
 }
 

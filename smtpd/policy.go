@@ -64,7 +64,7 @@ type Policy struct {
 	// MaxUnknown is the number of forward-paths refused with 550 after which a session ends; 20.
 	MaxUnknown int
 	// MaxCommands is how many commands a session may send without a message that is taken; 1000, and never less than
-	// MaxRecipients and ten.
+	// MaxRecipients and ten. Forward-paths beyond MaxRecipients count a tenth, in a transaction that has recipients.
 	MaxCommands int
 	// MaxWasted is how many octets a session may send without a message that is taken; 256 MiB. The largest message
 	// always fits.

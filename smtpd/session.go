@@ -146,6 +146,9 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 	if err != nil {
 		label = kindOf(err).recipientLabel()
 		s.refused("RCPT", tx.from, to, err)
+		if kindOf(err) == tooMany && len(tx.paths) > 0 {
+			s.guard.surplus()
+		}
 	}
 	s.observer.Recipient(label)
 	return smtpError(err, s.id)

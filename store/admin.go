@@ -29,8 +29,8 @@ type Admin interface {
 	// written is whole only when the error is nil.
 	Copy(ctx context.Context, address string, id ID, w io.Writer) error
 	// Import files a message for an account, durable when the error is nil. Its octets are canonical, as Draft.Write takes
-	// them. uidl is the UIDL that it had elsewhere, empty for one of ours; where a message has it here, Import fails with an
-	// *EditError of CodeExists.
+	// them. uidl is the UIDL that it had elsewhere, empty for one of ours. Where a message has it here, or had it and was deleted,
+	// Import fails with an *EditError: of CodeExists if that is the same message, else of CodeTaken.
 	Import(ctx context.Context, address, uidl string, body io.Reader) (ID, error)
 	// Verify reads the whole store and holds every checksum, the index against the log, and the counters against the
 	// entries. Mail goes on meanwhile. Damage is in what it returns; an error means that it could not look.
@@ -206,4 +206,5 @@ const (
 	CodeInvalid  EditCode = "invalid"
 	CodeNotEmpty EditCode = "not-empty"
 	CodeRevision EditCode = "revision"
+	CodeTaken    EditCode = "taken" // by something else
 )

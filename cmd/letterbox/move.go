@@ -22,7 +22,8 @@ const moveTime = 7 * 24 * time.Hour
 const popPasswordVariable = "LETTERBOX_IMPORT_PASSWORD"
 
 const importHelp = `Messages keep their UIDLs where the source has them, so that clients which leave mail on the server fetch nothing again. The order is
-kept, the source is left as it is. Broken off, it can be run again: what is there is not moved twice.`
+kept, the source is left as it is. Broken off, it can be run again: what is there is not moved twice, and what was deleted here
+since then does not come again.`
 
 func moveCommands() []command {
 	return []command{{

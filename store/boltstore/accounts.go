@@ -111,7 +111,7 @@ func prepareAccounts(tx *bbolt.Tx, wanted []byte) error {
 // addYounger makes the buckets that came after the schema's number. They need no new one: a program that does not know them
 // goes on without, and keeps them.
 func addYounger(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{bucketLogins, bucketBlocks, bucketBlockUses} {
+	for _, name := range [][]byte{bucketLogins, bucketBlocks, bucketBlockUses, bucketImported} {
 		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 			return err
 		}

@@ -146,7 +146,7 @@ func (a *applier) message(c *change, u *usage) error {
 		return nil
 	}
 	for _, r := range c.recipients {
-		e := entry{id: c.id, pos: c.pos, octets: c.octets + r.prefix, foreign: c.foreign, binned: r.binned}
+		e := entry{id: c.id, pos: c.pos, octets: c.octets + r.prefix, foreign: c.foreign, sum: c.sum, binned: r.binned}
 		key := entryKey(r.drop, c.seq)
 		if e.binned != 0 {
 			if err := a.bin.Put(key, e.encode(key)); err != nil {

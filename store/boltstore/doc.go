@@ -68,9 +68,10 @@
 //
 // Numbers are big endian, or uvarints where no size stands.
 //
-//	meta       format: version (2), id of the store (16)
+//	meta       format: version (3), id of the store (16)
 //	           state: position in the log, totals up to it, the largest id; little endian
 //	entries    maildrop (8) | sequence number (8) -> CRC-32C of key and rest (4), id (16), flags (1), segment, offset, octets, foreign UIDL (the rest)
+//	           with flag 2 the CRC-32C of the body (4) stands in front of that UIDL
 //	bin        as entries, with flag 1 and, behind octets, since when in Unix milliseconds
 //	ids        id (16) -> CRC-32C of key and rest (4), sequence number, segment, offset, size of the record (8 each), flags (2), maildrops that still
 //	           have it (8 each)
@@ -89,6 +90,7 @@
 //	aliases    address, or @ and a domain -> JSON list of targets
 //	catchalls  domain -> address
 //	logins     maildrop -> JSON object: networks that logged in, last uses of app passwords, the last fetch; a minute behind
+//	imported   maildrop and a UIDL that an import brought, of a message that does not wait any more -> its octets, their CRC-32C (4)
 //
 // # Order
 //

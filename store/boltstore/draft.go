@@ -241,6 +241,7 @@ func (d *draft) record(f store.Final) (*seglog.Record, error) {
 		}
 		view.body = d.spool.got
 		c.flags |= flagExternal
+		c.sum = d.spool.got.sum
 		c.octets = int64(len(f.Trace)) + view.body.size
 	}
 	if d.foreign != "" {

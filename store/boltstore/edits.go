@@ -261,6 +261,9 @@ func (e *editor) removeAccount(edit store.Edit) error {
 	if err := e.tx.Bucket(bucketLogins).Delete(dropKey(acc.Maildrop)); err != nil {
 		return err
 	}
+	if err := forgetImported(e.tx, acc.Maildrop); err != nil {
+		return err
+	}
 	return e.tx.Bucket(bucketAccounts).Delete([]byte(name))
 }
 

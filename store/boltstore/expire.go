@@ -3,6 +3,7 @@ package boltstore
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.org/letterbox/store"
@@ -30,7 +31,7 @@ func (s *Store) expire(ctx context.Context, before time.Time) (int, error) {
 
 // expireDrop is expire for one maildrop, which is locked only where something has expired.
 func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before time.Time) (int, error) {
-	if seqs, _, _, err := s.arrivedBefore(drop, before); err != nil || len(seqs) == 0 {
+	if old, err := s.arrivedBefore(drop, before); err != nil || len(old) == 0 {
 		return 0, err
 	}
 	release, ok := s.hold(drop)
@@ -41,10 +42,17 @@ func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before ti
 	// An account that is removed with its mail is removed before or after.
 	s.admission.RLock()
 	defer s.admission.RUnlock()
-	seqs, ids, freed, err := s.arrivedBefore(drop, before)
-	if err != nil || len(seqs) == 0 {
+	old, err := s.arrivedBefore(drop, before)
+	if err != nil || len(old) == 0 {
 		return 0, err
 	}
+	seqs, ids := make([]uint64, len(old)), make([]store.ID, len(old))
+	var freed int64
+	for i, e := range old {
+		seqs[i], ids[i] = e.seq, e.id
+		freed += e.octets
+	}
+	s.remember(drop, slices.DeleteFunc(old, func(e entry) bool { return e.foreign == "" }))
 	if err := s.delete(ctx, kindExpiry, drop, freed, seqs); err != nil {
 		return 0, fmt.Errorf("expiry: %w", err)
 	}
@@ -52,14 +60,8 @@ func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before ti
 	return len(seqs), nil
 }
 
-// arrivedBefore lists what a maildrop holds from before a moment, the messages' ids and their octets.
-func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) (seqs []uint64, ids []store.ID, octets int64, err error) {
+// arrivedBefore lists what a maildrop holds from before a moment.
+func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) ([]entry, error) {
 	entries, err := s.waiting(drop)
-	for _, e := range entries {
-		if e.id.Time().Before(before) {
-			seqs, ids = append(seqs, e.seq), append(ids, e.id)
-			octets += e.octets
-		}
-	}
-	return seqs, ids, octets, err
+	return slices.DeleteFunc(entries, func(e entry) bool { return !e.id.Time().Before(before) }), err
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // indexFormat is the version of index.db. Another version is not migrated but rebuilt from the log.
-const indexFormat = 2
+const indexFormat = 3
 
 // Buckets of index.db. doc.go describes their keys and values.
 var (
@@ -206,7 +206,8 @@ type entry struct {
 	pos     seglog.Pos
 	octets  int64
 	foreign string
-	binned  int64 // since when it lies in the bin, in Unix milliseconds; 0 for mail that waits
+	sum     uint32 // CRC-32C of the body, with a foreign UIDL
+	binned  int64  // since when it lies in the bin, in Unix milliseconds; 0 for mail that waits
 }
 
 // sealValue puts the checksum of key and value into the first four octets of the value: bbolt has none for its pages.
@@ -221,25 +222,35 @@ func soundValue(key, value []byte) bool {
 	return len(value) >= 4 && binary.BigEndian.Uint32(value) == crc32.Update(crc32.Checksum(key, table), table, value[4:])
 }
 
-// entryBinned is the flag of an entry whose octets are followed by the moment at which it went into the bin.
-const entryBinned = 1
+// Flags of an entry: its octets are followed by the moment at which it went into the bin, and by the checksum of its body and
+// the foreign UIDL.
+const (
+	entryBinned  = 1
+	entryForeign = 2
+)
 
-// encode writes a checksum, id, flags, segment, offset, octets and the foreign UIDL, which takes what is left.
+// encode writes a checksum, id, flags, segment, offset, octets and what the flags say; the foreign UIDL takes what is left.
 func (e *entry) encode(key []byte) []byte {
-	b := make([]byte, 4, 52+len(e.foreign))
+	b := make([]byte, 4, 56+len(e.foreign))
 	b = append(b, e.id[:]...)
+	var flags byte
 	if e.binned != 0 {
-		b = append(b, entryBinned)
-	} else {
-		b = append(b, 0)
+		flags |= entryBinned
 	}
+	if e.foreign != "" {
+		flags |= entryForeign
+	}
+	b = append(b, flags)
 	b = binary.AppendUvarint(b, e.pos.Segment)
 	b = binary.AppendUvarint(b, uint64(e.pos.Offset))
 	b = binary.AppendUvarint(b, uint64(e.octets))
 	if e.binned != 0 {
 		b = binary.AppendUvarint(b, uint64(e.binned))
 	}
-	return sealValue(key, append(b, e.foreign...))
+	if e.foreign != "" {
+		b = append(binary.BigEndian.AppendUint32(b, e.sum), e.foreign...)
+	}
+	return sealValue(key, b)
 }
 
 func (e *entry) decode(key, value []byte) bool {
@@ -248,11 +259,19 @@ func (e *entry) decode(key, value []byte) bool {
 	}
 	r := headReader{b: value[4:]}
 	copy(e.id[:], r.take(16))
-	flags := r.take(1)
+	var flags byte
+	if f := r.take(1); f != nil {
+		flags = f[0]
+	}
 	e.pos = seglog.Pos{Segment: r.uvarint(), Offset: int64(r.uvarint())}
 	e.octets = int64(r.uvarint())
-	if e.binned = 0; len(flags) == 1 && flags[0] == entryBinned {
+	if e.binned = 0; flags&entryBinned != 0 {
 		e.binned = int64(r.uvarint())
+	}
+	if e.sum = 0; flags&entryForeign != 0 {
+		if sum := r.take(4); sum != nil {
+			e.sum = binary.BigEndian.Uint32(sum)
+		}
 	}
 	e.foreign = string(r.b)
 	if r.bad {

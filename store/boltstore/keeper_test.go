@@ -192,3 +192,24 @@ func TestQuota(t *testing.T) {
 	set(nil)
 	over("the policy's again", ask(0), true)
 }
+
+// TestQuotaOfOneTargetOfAnAlias: while one target of an alias is full, mail for the alias waits at its sender, since its one reply
+// can't say who gets it; mail for the others themselves goes on.
+func TestQuotaOfOneTargetOfAnAlias(t *testing.T) {
+	k := newKeptStore(t, KeepPolicy{AccountMessages: 1})
+	k.apply(
+		store.Edit{Op: store.AddAccount, Address: "you@here.example", Hash: testHash},
+		store.Edit{Op: store.AddAlias, Address: "all@here.example", Targets: []string{"me@here.example", "you@here.example"}},
+	)
+	k.send(pattern(100)) // me is full
+	ask := func(to string, want error) {
+		t.Helper()
+		if _, err := k.Resolve(t.Context(), store.Attempt{To: to}); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", to, err, want)
+		}
+	}
+	ask("all@here.example", store.ErrOverQuota)
+	ask("you@here.example", nil)
+	k.remove([]int{0})
+	ask("all@here.example", nil)
+}

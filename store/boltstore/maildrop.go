@@ -137,6 +137,7 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 		return nil
 	}
 	seqs := make([]uint64, len(deleted))
+	var foreign []uint64
 	var freed int64
 	for i, n := range deleted {
 		if n < 0 || n >= len(m.places) {
@@ -144,11 +145,22 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 		}
 		seqs[i] = m.places[n].seq
 		freed += m.messages[n].Octets
+		if m.messages[n].Foreign != "" {
+			foreign = append(foreign, seqs[i])
+		}
 	}
 	slices.Sort(seqs)
 	if len(slices.Compact(seqs)) != len(deleted) {
 		return errors.New("a message is named twice")
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	imported, err := m.s.index.foreigners(m.drop, foreign)
+	if err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	m.s.remember(m.drop, imported)
 	if err := m.s.discard(ctx, m.drop, freed, seqs); err != nil {
 		return err
 	}

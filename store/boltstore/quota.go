@@ -7,7 +7,8 @@ import (
 )
 
 // withinQuota tells whether maildrops may take a message of a declared size; where none was declared, one that has room left
-// may. A message that was so accepted may go beyond by itself.
+// may. A message that was so accepted may go beyond by itself. Of the maildrops behind one forward-path all take it or none:
+// there is one reply for them, and to leave out the one that is full would lose its copy without a word.
 func (s *Store) withinQuota(dir *directory, drops []store.MaildropID, size int64) error {
 	p := s.keep.Load()
 	for _, drop := range drops {

@@ -311,7 +311,7 @@ func (k *candidate) record(r refs, binned map[store.MaildropID]int64, from uint6
 	if len(binned) > 0 {
 		flags |= flagBinned
 	}
-	c := &change{kind: kindMove, flags: flags, id: k.h.ID, seq: r.seq, from: from, foreign: string(k.view.foreign)}
+	c := &change{kind: kindMove, flags: flags, id: k.h.ID, seq: r.seq, from: from, foreign: string(k.view.foreign), sum: k.view.body.sum}
 	c.octets = int64(len(k.view.trace)) + int64(len(k.body)) + k.view.body.size
 	view := k.view
 	view.recipients = nil

@@ -55,6 +55,7 @@ type change struct {
 	recipients []entryRef // of a record that brings a message
 	octets     int64      // of these: trace and body
 	foreign    string     // with flagForeign
+	sum        uint32     // CRC-32C of the body
 	from       uint64     // kindMove: segment of the original
 	replaces   uint64     // kindRestore: sequence number of the entry in the bin, or 0
 
@@ -80,6 +81,9 @@ func brings(kind uint8) bool {
 // placed tells the change where its record was written.
 func (c *change) placed(h *seglog.Header, pos seglog.Pos) {
 	c.pos, c.size = pos, h.Size()
+	if brings(c.kind) && c.flags&flagExternal == 0 {
+		c.sum = h.BodySum()
+	}
 	if c.kind != kindMove { // which keeps the number of the original
 		c.seq = h.Seq
 	}
@@ -322,6 +326,9 @@ func (c *change) readMessage(h *seglog.Header, head []byte) error {
 		c.recipients = append(c.recipients, entryRef{r.drop, int64(len(r.prefix)), r.binned})
 	}
 	c.foreign = string(m.foreign)
+	if h.Flags&flagExternal != 0 {
+		c.sum = m.body.sum
+	}
 	return nil
 }
 

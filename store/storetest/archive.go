@@ -31,8 +31,10 @@ func (h *harness) moveInAndOut() {
 	}
 	id, err := h.s.Import(h.ctx(), me, "", strings.NewReader(letter))
 	h.check(err)
+	_, err = h.s.Import(h.ctx(), me, "00000001deadbeef", strings.NewReader(letter))
+	h.code("the same message again", err, store.CodeExists)
 	_, err = h.s.Import(h.ctx(), me, "00000001deadbeef", strings.NewReader(large))
-	h.code("the same UIDL again", err, store.CodeExists)
+	h.code("another one under its UIDL", err, store.CodeTaken)
 	_, err = h.s.Import(h.ctx(), me, id.String(), strings.NewReader(letter))
 	h.code("a UIDL of ours", err, store.CodeExists)
 	_, err = h.s.Import(h.ctx(), me, "with blank", strings.NewReader(letter))
@@ -59,6 +61,8 @@ func (h *harness) moveInAndOut() {
 	}
 	h.check(m.Commit(h.ctx(), []int{0}))
 	h.check(m.Close())
+	_, err = h.s.Import(h.ctx(), me, mail[1].UIDL(), strings.NewReader("another\r\n"))
+	h.code("another one", err, store.CodeTaken)
 	h.code("a message that is gone", h.s.Copy(h.ctx(), me, mail[0].ID, new(bytes.Buffer)), store.CodeMissing)
 	if st, err := h.s.Figures(h.ctx()); err != nil || st.Messages != 3 || st.Delivered != 1 {
 		h.Errorf("figures %+v, %v", st, err)

@@ -57,8 +57,8 @@ type outcome int
 
 const (
 	moved outcome = iota
-	found         // it is there
-	taken         // another message has the UIDL
+	found         // it is there, or was
+	taken         // another message has the UIDL, or had it
 )
 
 // move moves one message. An error ends the run.
@@ -126,39 +126,25 @@ func digestUIDL(sum [sha256.Size]byte) string {
 	return "lb-" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:20]))
 }
 
-// put files the spooled message under uidl, if nobody has that.
+// put files the spooled message under uidl, if nobody has or had that. The message is found also where it was deleted here: else
+// each run would bring back what a client has fetched and deleted.
 func (im *importer) put(ctx context.Context, uidl string) (outcome, error) {
 	if im.seen[uidl] {
 		return taken, nil
 	}
+	out := moved
 	_, err := im.st.Import(ctx, im.to, uidl, im.spool.reader())
-	if refused := (*store.EditError)(nil); errors.As(err, &refused) && refused.Code == store.CodeExists {
-		return im.compare(ctx, uidl)
+	if refused := (*store.EditError)(nil); errors.As(err, &refused) {
+		switch refused.Code {
+		case store.CodeExists:
+			out, err = found, nil
+		case store.CodeTaken:
+			return taken, nil
+		}
 	}
 	if err != nil {
 		return taken, err
 	}
 	im.seen[uidl] = true
-	return moved, nil
-}
-
-// compare tells whether the message that has a UIDL is the spooled one. One that was deleted meanwhile, and still lies in the
-// bin, is taken for it: else each run would bring back what a client has fetched and deleted.
-func (im *importer) compare(ctx context.Context, uidl string) (outcome, error) {
-	have, ok := im.there[uidl]
-	if ok && have.Octets != im.spool.octets {
-		return taken, nil
-	}
-	if ok {
-		sum := sha256.New()
-		err := im.st.Copy(ctx, im.to, have.ID, sum)
-		if refused := (*store.EditError)(nil); err != nil && !errors.As(err, &refused) {
-			return taken, err
-		}
-		if err == nil && [sha256.Size]byte(sum.Sum(nil)) != im.spool.digest() {
-			return taken, nil
-		}
-	}
-	im.seen[uidl] = true
-	return found, nil
+	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -93,6 +94,53 @@ func TestUIDLs(t *testing.T) {
 	}
 }
 
+// drain is a client that fetches and deletes everything.
+func drain(t *testing.T, s *boltstore.Store) (bodies []string) {
+	t.Helper()
+	m, err := s.Open(t.Context(), store.Login{Name: me, Secret: "correct-horse-0451"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var all []int
+	for i := range m.Messages() {
+		r, err := m.Retrieve(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err := errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+		bodies, all = append(bodies, string(b)), append(all, i)
+	}
+	if err := m.Commit(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	return bodies
+}
+
+// TestDeletedMeanwhile: a run that is made again, after a client has deleted what the first one moved, brings nothing back; other
+// mail under the same UIDLs, of a server that numbers from 1 too, comes in.
+func TestDeletedMeanwhile(t *testing.T) {
+	for name, keep := range map[string]boltstore.KeepPolicy{"for good": {}, "into the bin": {UndeleteFor: time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t)
+			s.SetKeep(keep)
+			first := list{letter("1", "a: b\n\none\n"), letter("", "a: b\n\nalike\n"), letter("", "a: b\n\nalike\n")}
+			moves(t, s, first, Result{Moved: 3})
+			drain(t, s)
+			moves(t, s, first, Result{There: 3})
+			other := list{letter("1", "a: b\n\ntwo\n"), letter("2", "a: b\n\none\n")}
+			moves(t, s, other, Result{Moved: 2, Clashes: 1})
+			if left := drain(t, s); len(left) != 2 || left[0] != "a: b\r\n\r\ntwo\r\n" {
+				t.Errorf("there are %q", left)
+			}
+			moves(t, s, append(first, other...), Result{There: 5})
+		})
+	}
+}
+
 // TestFailures: a message that can't be read is left out, and a source that is gone ends the run.
 func TestFailures(t *testing.T) {
 	s := openStore(t)
@@ -161,6 +209,37 @@ func TestMaildirOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("b=UID4-5/9.b.h d=/20.d.h a=/30.a.h c=/100.c.h")
+}
+
+// TestMaildirInUse: a message that a server moves from new to cur while we look, as it does when somebody reads, is in the list once.
+func TestMaildirInUse(t *testing.T) {
+	dir := t.TempDir()
+	for _, sub := range []string{"cur", "new"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const many = 200 // so that listing takes a while
+	for i := range many {
+		if err := os.WriteFile(filepath.Join(dir, "cur", fmt.Sprintf("%d.x.host:2,S", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh, seen := filepath.Join(dir, "new", "9999.y.host"), filepath.Join(dir, "cur", "9999.y.host:2,")
+	for i := range 100 {
+		if err := os.WriteFile(fresh, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		moved := make(chan error)
+		time.AfterFunc(time.Duration(i)*10*time.Microsecond, func() { moved <- os.Rename(fresh, seen) }) // somewhere within
+		m, err := OpenMaildir(dir)
+		if err := errors.Join(err, <-moved, os.Remove(seen)); err != nil {
+			t.Fatal(err)
+		}
+		if m.Len() != many+1 {
+			t.Fatalf("in run %d there are %d messages, want %d", i, m.Len(), many+1)
+		}
+	}
 }
 
 // TestExport: file names are stable, also once a server has moved the files; an mbox comes back as it was.

@@ -27,11 +27,14 @@ type maildirFile struct {
 	rank, time      int64
 }
 
-// OpenMaildir lists the maildir at path, and reads what Dovecot or Courier keep there about UIDLs: where both do, that of which
-// was written last. The mail that is listed there comes first, in that order, and the rest by its time.
+// OpenMaildir lists the maildir at path, which may be in use, and reads what Dovecot or Courier keep there about UIDLs: where both
+// do, that of which was written last. The mail that is listed there comes first, in that order, and the rest by its time.
 func OpenMaildir(path string) (Source, error) {
 	m := &maildir{path: path}
-	for _, sub := range []string{"cur", "new"} {
+	listed := map[string]bool{}
+	// In the order in which mail moves, which it does while we look; and cur once more, since a file that gets other flags, and
+	// with them another name, may be hidden from a listing under way.
+	for _, sub := range []string{"new", "cur", "cur"} {
 		entries, err := os.ReadDir(filepath.Join(path, sub))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%s is no maildir: it has no folder %s", path, sub)
@@ -40,8 +43,10 @@ func OpenMaildir(path string) (Source, error) {
 			return nil, access(path, err)
 		}
 		for _, e := range entries {
-			if name := e.Name(); name[0] != '.' && !e.IsDir() {
-				m.files = append(m.files, maildirFile{sub: sub, name: name, base: baseName(name)})
+			name, base := e.Name(), baseName(e.Name())
+			if name[0] != '.' && !e.IsDir() && !listed[base] {
+				listed[base] = true
+				m.files = append(m.files, maildirFile{sub: sub, name: name, base: base})
 			}
 		}
 	}
