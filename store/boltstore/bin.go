@@ -145,7 +145,5 @@ func (s *Store) restore(ctx context.Context, drop store.MaildropID, e *entry) er
 	if _, err := io.Copy(d, io.NewSectionReader(old.body, 0, old.size)); err != nil {
 		return err
 	}
-	s.moving.RLock()
-	defer s.moving.RUnlock()
 	return d.Commit(ctx, final)
 }
