@@ -23,7 +23,10 @@ const restoringFolder = "restoring"
 // keep their ids, and so their UIDLs. Whatever it fails with, there is a whole store in dir afterwards or none.
 func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.BackupReport, error) {
 	var report store.BackupReport
-	if err := makeRoomFor(dir); err != nil {
+	if _, err := leftIn(dir); err != nil { // before a lock is left in a folder of somebody else
+		return report, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return report, err
 	}
 	lock, err := lockFolder(dir)
@@ -31,6 +34,15 @@ func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.Bac
 		return report, err
 	}
 	defer lock.release() //nolint:errcheck // nothing was written to it
+	left, err := leftIn(dir)
+	if err != nil {
+		return report, err
+	}
+	for _, name := range left {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return report, err
+		}
+	}
 	part := filepath.Join(dir, restoringFolder)
 	if err := os.RemoveAll(part); err != nil {
 		return report, err
@@ -47,29 +59,34 @@ func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.Bac
 	return report, moveUp(vfs.OS{}, part, dir)
 }
 
-// makeRoomFor makes dir, and refuses one that holds something already. What a restore left that was broken off goes.
-func makeRoomFor(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
+// leftIn lists what a restore that was broken off left in dir, and refuses a folder that holds anything else. Where identity
+// stands the store is whole, whatever else does.
+func leftIn(dir string) (left []string, err error) {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	_, err = os.Stat(filepath.Join(dir, restoringFolder))
-	brokenOff := err == nil
+	if err != nil {
+		return nil, err
+	}
+	var names []string
 	for _, e := range entries {
-		switch name := e.Name(); {
+		names = append(names, e.Name())
+	}
+	if slices.Contains(names, identityFile) {
+		return nil, fmt.Errorf("%w: %s holds a store", ErrNotEmpty, dir)
+	}
+	brokenOff := slices.Contains(names, restoringFolder)
+	for _, name := range names {
+		switch {
 		case name == restoringFolder, name == "lock", name == "lost+found":
-		case brokenOff && name != identityFile && slices.Contains(storeParts(), name):
-			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-				return err
-			}
+		case brokenOff && slices.Contains(storeParts(), name):
+			left = append(left, name)
 		default:
-			return fmt.Errorf("%w: %s holds %s", ErrNotEmpty, dir, name)
+			return nil, fmt.Errorf("%w: %s holds %s", ErrNotEmpty, dir, name)
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // storeParts are the files and folders of a store, its identity last.
