@@ -117,6 +117,11 @@ func (s *Store) openMail() error {
 			return err
 		}
 	}
+	if _, err := os.Stat(s.repairMark()); !errors.Is(err, fs.ErrNotExist) { // its places may not be the log's any more
+		if err := s.dropIndex(); err != nil {
+			return err
+		}
+	}
 	at, err := s.replay()
 	if err != nil && (isCorruptIndex(err) || errors.Is(err, seglog.ErrStale)) {
 		s.opt.Log.Warn().AnErr("reason", err).Msg("rebuilding the index from the log")
