@@ -91,7 +91,7 @@ func leftIn(dir string) (left []string, err error) {
 
 // storeParts are the files and folders of a store, its identity last.
 func storeParts() []string {
-	return []string{"log", "bodies", "accounts.db", "index.db", "ballast", identityFile}
+	return []string{"log", "bodies", "accounts.db", "index.db", "ballast", clockFile, identityFile}
 }
 
 // ErrNotEmpty means that a store can't be restored into a folder, since something is there.
@@ -101,7 +101,7 @@ var ErrNotEmpty = errors.New("only an empty folder can take a backup")
 func moveUp(fsys vfs.FS, part, dir string) error {
 	for _, name := range storeParts() {
 		err := fsys.Rename(filepath.Join(part, name), filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) && name == "ballast" {
+		if errors.Is(err, fs.ErrNotExist) && (name == "ballast" || name == clockFile) {
 			continue
 		}
 		if err == nil {

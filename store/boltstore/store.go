@@ -145,6 +145,8 @@ type Store struct {
 	shut  bool
 
 	keeper     *keeper
+	clockMu    sync.Mutex
+	clockNoted clockNote // what stands in the folder
 	undeleting sync.Mutex
 	imports    imports
 	keep       atomic.Pointer[KeepPolicy]
