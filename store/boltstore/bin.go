@@ -65,10 +65,11 @@ func (s *Store) purge(ctx context.Context, before time.Time) (int, error) {
 		return 0, err
 	}
 	total := 0
+	clock, now := s.keeper.clock.noted(), s.opt.Now()
 	for _, drop := range drops {
 		var seqs []uint64
 		err := s.index.listBin(drop, func(e *entry) {
-			if e.binned < before.UnixMilli() {
+			if clock.binned(time.UnixMilli(e.binned), now).Before(before) {
 				seqs = append(seqs, e.seq)
 			}
 		})

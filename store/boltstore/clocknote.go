@@ -25,6 +25,7 @@ const (
 // what follows in hexadecimal digits, a space, and a JSON object.
 type clockNote struct {
 	Since   time.Time     `json:"since,omitzero"`   // when the clock was first believed in this store; zero: never yet
+	Steady  time.Time     `json:"steady,omitzero"`  // since when it has been believed without a break; zero: it is not
 	Trusted time.Time     `json:"trusted,omitzero"` // what it said when it was last believed
 	Doubted time.Time     `json:"doubted,omitzero"` // what it said at the last look, while it is not believed
 	Even    time.Duration `json:"even,omitempty"`   // nanoseconds for which it had gone evenly then
@@ -35,19 +36,39 @@ type clockNote struct {
 func (n *clockNote) look(now time.Time, trusted bool, even time.Duration) {
 	now = now.UTC().Truncate(time.Millisecond)
 	if !trusted {
-		n.Doubted, n.Even = now, even
+		n.Doubted, n.Even, n.Steady = now, even, time.Time{}
 		return
 	}
 	n.Trusted, n.Doubted, n.Even = now, time.Time{}, 0
-	if n.Since.IsZero() || now.Before(n.Since) && even >= quarantine {
-		n.Since = now
+	for _, t := range []*time.Time{&n.Since, &n.Steady} {
+		if t.IsZero() || now.Before(*t) && even >= quarantine {
+			*t = now
+		}
 	}
 }
 
 // news tells whether what was noted before is to be replaced.
 func (n *clockNote) news(before clockNote) bool {
 	apart := func(a, b time.Time) bool { return a.Sub(b).Abs() >= clockNoteEvery }
-	return !n.Since.Equal(before.Since) || apart(n.Trusted, before.Trusted) || apart(n.Doubted, before.Doubted)
+	return !n.Since.Equal(before.Since) || !n.Steady.Equal(before.Steady) || apart(n.Trusted, before.Trusted) || apart(n.Doubted, before.Doubted)
+}
+
+// arrived is from when on a message's time counts that its id says it came at: not before the clock was first believed here. So
+// what was restored counts from then on, and so does what came while the clock of a new store was in 1970.
+func (n *clockNote) arrived(at time.Time) time.Time {
+	if at.Before(n.Since) {
+		return n.Since
+	}
+	return at
+}
+
+// binned is from when on the time of a message in the bin counts. What a clock that was ahead put there, since when nobody knows,
+// counts from when that clock was set right.
+func (n *clockNote) binned(at, now time.Time) time.Time {
+	if at.After(now) && !n.Steady.IsZero() {
+		at = n.Steady
+	}
+	return n.arrived(at)
 }
 
 // loadClock reads the note. Of a store from before there was one the newest record says what time it was, once: it is noted
@@ -79,6 +100,15 @@ func (s *Store) lookAtClock() (time.Time, bool) {
 	now, ok := s.keeper.clock.trusted()
 	s.noteClock()
 	return now, ok
+}
+
+// binMoment is when something goes into a bin: what the clock says, or, where it is behind that, when it was last believed.
+func (s *Store) binMoment() time.Time {
+	now, _ := s.lookAtClock()
+	if n := s.keeper.clock.noted(); now.Before(n.Trusted) {
+		return n.Trusted
+	}
+	return now
 }
 
 // noteClock makes durable what is known of the clock, where that is news.

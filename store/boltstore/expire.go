@@ -8,7 +8,8 @@ import (
 	"example.org/letterbox/store"
 )
 
-// expire deletes the messages that arrived before a moment, by the ids that they were given here, and returns how many. A
+// expire deletes the messages that arrived before a moment, by the ids that they were given, and not before this store was made or
+// restored by a clock that can be believed; and returns how many. A
 // maildrop that a session holds is left for the next time: nothing vanishes from an open session.
 func (s *Store) expire(ctx context.Context, before time.Time) (int, error) {
 	if err := s.indexer.settle(0); err != nil {
@@ -53,9 +54,10 @@ func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before ti
 
 // arrivedBefore lists what a maildrop holds from before a moment, and its octets.
 func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) (seqs []uint64, octets int64, err error) {
+	clock := s.keeper.clock.noted()
 	entries, err := s.waiting(drop)
 	for _, e := range entries {
-		if e.id.Time().Before(before) {
+		if clock.arrived(e.id.Time()).Before(before) {
 			seqs = append(seqs, e.seq)
 			octets += e.octets
 		}

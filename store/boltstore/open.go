@@ -144,10 +144,7 @@ func (s *Store) openMail() error {
 	s.indexer = newIndexer(s.index, at, waiting, s.condemnIndex, s.removeBodies)
 	s.reclaimer = newReclaimer(s)
 	s.keeper = newKeeper(s, s.loadClock(at.lastID))
-	if !s.opt.Built.IsZero() { // else a clock in 1970 would pass
-		s.keeper.clock.trusted()
-	}
-	s.noteClock()
+	s.lookAtClock()
 	s.indexer.wakeUp = s.reclaimer.signal
 	s.index.before, s.index.after, s.index.took = s.beforeApply, s.opt.afterApply, s.opt.Observer.Indexed
 	return nil

@@ -47,7 +47,7 @@ func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.Bac
 	if err := os.RemoveAll(part); err != nil {
 		return report, err
 	}
-	o.Create = true
+	o.Create, o.Brief = true, true // what comes in is old, and must not go before it is all there
 	s, err := Open(part, o)
 	if err != nil {
 		return report, err
