@@ -136,6 +136,7 @@ func storeCounters(k maker) []storeSeries {
 		counter("commit_groups", func(s store.Stats) uint64 { return s.Groups }),
 		counter("commit_group_records", func(s store.Stats) uint64 { return s.GroupRecords }),
 		counter("write_errors", func(s store.Stats) uint64 { return s.WriteErrors }),
+		counter("backup_failures", func(s store.Stats) uint64 { return s.BackupFailures }),
 		counter("takeovers", func(s store.Stats) uint64 { return s.Takeovers }),
 		counter("reclaimed_segments", func(s store.Stats) uint64 { return s.Reclaimed }),
 		counter("reclaimed_bytes", func(s store.Stats) uint64 { return s.ReclaimedBytes }),

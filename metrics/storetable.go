@@ -30,6 +30,8 @@ func mailTable() []Instrument {
 			Help: "The largest share of a quota that is used, 0 without quotas.", Row: Store, Panel: "Quota used", Warn: 0.8, Bad: 0.9},
 		{Name: "letterbox_store_last_backup_timestamp_seconds", Kind: Gauge, Unit: Moment, Part: Owner, Optional: true,
 			Help: "When a backup was last made; missing while none is known."},
+		{Name: "letterbox_store_backup_failures_total", Kind: Counter, Unit: Number, Part: Owner,
+			Help: "Backups that `[backup]` asks for and that failed.", Row: Store, Panel: "Backups that failed", Bad: 0.000001},
 		{Name: "letterbox_store_last_verify_timestamp_seconds", Kind: Gauge, Unit: Moment, Part: Owner, Optional: true,
 			Help: "When the whole store was last read and found in order; missing until it is."},
 		{Name: "letterbox_store_account_messages", Kind: Gauge, Unit: Number, Part: Owner, Labels: []string{"account"}, Optional: true,

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"io"
+	"net/netip"
 	"time"
 )
 
@@ -89,7 +90,23 @@ type Account struct {
 	Quota    *Quota     `json:"quota,omitempty"` // nil: the configuration's
 	SCRAM    bool       `json:"scram"`           // its own password works with SCRAM too
 
+	// What a client deleted and Undelete can still file again.
+	Undeletable       int64 `json:"undeletable"`
+	UndeletableOctets int64 `json:"undeletable_octets"`
+
+	LastFetch *Fetch `json:"last_fetch,omitempty"` // nil: never, or before letterbox noted it
+
 	AppPasswords []AppPassword `json:"app_passwords,omitempty"` // by name
+}
+
+// Fetch is one time that a client opened a maildrop. POP3 clients do not say what they are: where one came from and how it
+// logged in is all that there is to tell them apart.
+type Fetch struct {
+	At        time.Time  `json:"at"`            // up to a minute behind after a crash
+	Peer      netip.Addr `json:"from,omitzero"` // zero: not by the network
+	TLS       bool       `json:"tls"`
+	Mechanism string     `json:"mechanism"`              // as in Login
+	App       string     `json:"app_password,omitempty"` // the name of the app password, if it was one
 }
 
 // MaxAppPasswords bounds how many app passwords one account has, MaxAppName how long their names are, in octets.

@@ -206,5 +206,6 @@ type Stats struct {
 	Takeovers      uint64    `json:"takeovers"`    // of maildrops from sessions that had not moved for long, since start
 	QuotaUsed      float64   `json:"quota_used"`   // the largest share of a quota that is used; 0 without quotas
 	LastBackup     time.Time `json:"last_backup,omitzero"`
+	BackupFailures uint64    `json:"backup_failures"`      // of those that the configuration asks for, since start
 	LastVerify     time.Time `json:"last_verify,omitzero"` // of the last one that found no damage; zero: not since start
 }

@@ -61,7 +61,7 @@ func checkFiles(cfg *config.Config, err error) error {
 		_, unread := certs.Load(cfg.TLS.Cert, cfg.TLS.Key)
 		err = oneMore(err, unread)
 	}
-	return oneMore(err, app.CheckWeb(cfg))
+	return oneMore(oneMore(err, app.CheckWeb(cfg)), app.CheckBackups(cfg))
 }
 
 // oneMore adds a mistake, where it is one, to those that there are.

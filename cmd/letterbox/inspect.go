@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/app"
@@ -18,7 +19,7 @@ const verifyTime = 24 * time.Hour
 
 func inspectCommands() []command {
 	return []command{{
-		name: "stats", text: "print what the store counts", keys: storeKeys, setup: stats,
+		name: "stats", text: "print what the store counts, in all and for each account", keys: storeKeys, setup: stats,
 	}, {
 		name: "verify", text: "read the whole store and say what is damaged; exit 1 if anything is", keys: storeKeys, setup: verify,
 	}}
@@ -32,11 +33,18 @@ func stats(fs *flag.FlagSet) action {
 			if err != nil {
 				return err
 			}
+			d, err := admin.Directory(ctx)
+			if err != nil {
+				return err
+			}
 			if *asJSON {
-				return term.JSON(c.stdout, s)
+				return term.JSON(c.stdout, struct {
+					store.Stats
+					PerAccount []store.Account `json:"per_account"`
+				}{s, orEmpty(d.Accounts)})
 			}
 			size := term.Octets
-			return term.Table(c.stdout, []string{"WHAT", "VALUE"}, [][]string{
+			err = term.Table(c.stdout, []string{"WHAT", "VALUE"}, [][]string{
 				{"messages waiting", strconv.FormatInt(s.Messages, 10)},
 				{"their size", size(s.Octets)},
 				{"delivered, ever", strconv.FormatUint(s.Delivered, 10)},
@@ -49,8 +57,43 @@ func stats(fs *flag.FlagSet) action {
 				{"free on this disk", size(s.FreeBytes)},
 				{"maildrops open now", strconv.Itoa(s.OpenMaildrops)},
 			})
+			if err == nil && len(d.Accounts) > 0 {
+				fmt.Fprintln(c.stdout)
+				err = printFigures(c, d.Accounts)
+			}
+			return err
 		})
 	}
+}
+
+// printFigures prints what the store counts for each account.
+func printFigures(c *call, accounts []store.Account) error {
+	var rows [][]string
+	for _, a := range accounts {
+		quota := "default"
+		if q := a.Quota; q != nil {
+			quota = quotaText(*q)
+		}
+		rows = append(rows, []string{
+			a.Address, strconv.FormatInt(a.Messages, 10), term.Octets(a.Octets), quota,
+			strconv.FormatInt(a.Undeletable, 10), term.Octets(a.UndeletableOctets), lastFetch(a.LastFetch),
+		})
+	}
+	return term.Table(c.stdout, []string{"ACCOUNT", "WAITING", "SIZE", "QUOTA", "CAN BE HAD BACK", "SIZE", "LAST FETCH"}, rows)
+}
+
+func quotaText(q store.Quota) string {
+	var parts []string
+	if q.Octets > 0 {
+		parts = append(parts, term.Octets(q.Octets))
+	}
+	if q.Messages > 0 {
+		parts = append(parts, fmt.Sprintf("%d messages", q.Messages))
+	}
+	if parts == nil {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
 }
 
 func verify(fs *flag.FlagSet) action {

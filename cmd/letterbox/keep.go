@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/app"
 	"example.org/letterbox/cmd/letterbox/internal/config"
 	"example.org/letterbox/cmd/letterbox/internal/term"
 	"example.org/letterbox/store"
-	"example.org/letterbox/store/boltstore"
 )
 
 // backupTime bounds how long a backup may take to be written.
@@ -93,17 +91,17 @@ func backup(fs *flag.FlagSet) action {
 				return err
 			})
 		}
-		// Opened before the process takes on the owner of the data folder, who may not write here.
-		out, err := newBackup(c.args[0])
+		cfg, err := c.config()
 		if err != nil {
 			return err
 		}
-		var report store.BackupReport
-		err = c.admin(ctx, backupTime, func(ctx context.Context, admin store.Admin) error {
-			report, err = admin.Backup(ctx, out.file)
+		// The file is whoever's who types this, though the store is its owner's: that one may not be able to write there.
+		out, err := app.NewBackupFile(c.args[0])
+		if err != nil {
 			return err
-		})
-		if err := out.finish(ctx, report, err); err != nil {
+		}
+		report, err := c.backUp(ctx, cfg, out)
+		if err := out.Finish(ctx, report, err); err != nil {
 			return err
 		}
 		if *asJSON {
@@ -114,57 +112,19 @@ func backup(fs *flag.FlagSet) action {
 	}
 }
 
-// backupFile is a backup on its way: it has its name only when it is whole.
-type backupFile struct {
-	file   *os.File
-	folder *os.File // so that the name can be given whoever this process is by then
-	name   string
-}
-
-const unfinished = ".unfinished"
-
-// newBackup opens a file that is not there yet.
-func newBackup(name string) (*backupFile, error) {
-	if _, err := os.Lstat(name); err == nil {
-		return nil, usagef("%s is there already: name a new file, or remove that one", name)
-	}
-	folder, err := os.Open(filepath.Dir(name))
+// backUp writes a backup as the owner of the store, and comes back as whoever it was.
+func (c *call) backUp(ctx context.Context, cfg *config.Config, out io.Writer) (report store.BackupReport, err error) {
+	back, err := app.BorrowOwner(cfg.Data)
 	if err != nil {
-		return nil, usagef("can't write %s: %v", name, errors.Unwrap(err))
+		return report, err
 	}
-	file, err := os.OpenFile(name+unfinished, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, errors.Join(usagef("can't write %s: %v", name, errors.Unwrap(err)), folder.Close())
-	}
-	return &backupFile{file, folder, name}, nil
-}
-
-// finish reads the backup back, makes it durable and gives it its name.
-func (b *backupFile) finish(ctx context.Context, want store.BackupReport, err error) error {
-	if err == nil {
-		_, err = b.file.Seek(0, io.SeekStart)
-	}
-	if err == nil {
-		var got store.BackupReport
-		if got, err = boltstore.CheckBackup(ctx, b.file); err == nil && got != want {
-			err = fmt.Errorf("%s does not hold what was written to it", b.name)
-		}
-	}
-	if err == nil {
-		err = b.file.Sync()
-	}
-	err = errors.Join(err, b.file.Close())
-	if err == nil {
-		err = os.Rename(b.name+unfinished, b.name)
-	}
-	if err == nil {
-		err = b.folder.Sync()
-	}
-	err = errors.Join(err, b.folder.Close())
-	if err != nil {
-		err = errors.Join(err, os.Remove(b.name+unfinished))
-	}
-	return err
+	shown := &octets{progress: newProgress(c), what: "written", w: out}
+	err = c.admin(ctx, backupTime, func(ctx context.Context, admin store.Admin) error {
+		report, err = admin.Backup(ctx, shown)
+		return err
+	})
+	shown.end()
+	return report, errors.Join(err, back())
 }
 
 func restore(*flag.FlagSet) action {
@@ -182,7 +142,9 @@ func restore(*flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		report, err := app.Restore(ctx, cfg, in)
+		shown := &octets{progress: newProgress(c), what: "read", r: in}
+		report, err := app.Restore(ctx, cfg, shown)
+		shown.end()
 		if err != nil {
 			return err
 		}

@@ -188,36 +188,3 @@ func (f *popFlags) password(ctx context.Context, c *call) (string, error) {
 	}
 	return term.Password(ctx, in, c.stderr, f.user)
 }
-
-// progress tells people on a terminal how far a move is; elsewhere only what is worth a line.
-type progress struct {
-	c        *call
-	terminal bool
-	shown    time.Time
-	line     bool // there is a line that is not ended
-}
-
-func newProgress(c *call) *progress { return &progress{c: c, terminal: term.IsTerminal(c.stderr)} }
-
-func (p *progress) watch() migrate.Watch {
-	return migrate.Watch{
-		Note: func(text string) {
-			p.end()
-			fmt.Fprintln(p.c.stderr, term.Printable(text))
-		},
-		Progress: func(done, total int) {
-			if now := time.Now(); p.terminal && (done == total || now.Sub(p.shown) > 100*time.Millisecond) {
-				p.shown, p.line = now, true
-				fmt.Fprintf(p.c.stderr, "\r%d of %d messages", done, total)
-			}
-		},
-	}
-}
-
-// end ends the line.
-func (p *progress) end() {
-	if p.line {
-		fmt.Fprintln(p.c.stderr)
-		p.line = false
-	}
-}

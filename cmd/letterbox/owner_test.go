@@ -25,8 +25,8 @@ func TestRootTakesOnOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	data := filepath.Join(dir, "data")
-	for _, err := range []error{os.Chmod(dir, 0o755), os.Mkdir(data, 0o700), os.Chown(data, owner, owner)} {
+	data, private := filepath.Join(dir, "data"), filepath.Join(dir, "private")
+	for _, err := range []error{os.Chmod(dir, 0o755), os.Mkdir(data, 0o700), os.Chown(data, owner, owner), os.Mkdir(private, 0o700)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,6 +51,7 @@ func TestRootTakesOnOwner(t *testing.T) {
 	for lines.Scan() && !strings.Contains(lines.Text(), `"message":"ready"`) {
 	}
 	command("user", "add", "up@example.org", "--generate")
+	command("backup", filepath.Join(private, "up.backup")) // where only root may write
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +61,10 @@ func TestRootTakesOnOwner(t *testing.T) {
 		t.Errorf("serve: %v", err)
 	}
 	command("user", "add", "down@example.org", "--generate")
+	command("backup", filepath.Join(private, "down.backup"))
+	if left, err := os.ReadDir(private); err != nil || len(left) != 2 {
+		t.Errorf("the folder of the backups holds %v (%v)", left, err)
+	}
 
 	err = filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

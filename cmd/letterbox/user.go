@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/term"
 	"example.org/letterbox/store"
@@ -17,7 +18,7 @@ func userCommands() []command {
 		name: "user add", usage: "ADDRESS", text: "make an account and its maildrop", min: 1, max: 1,
 		keys: storeKeys, setup: withPassword(store.AddAccount),
 	}, {
-		name: "user list", text: "list accounts and the mail that waits in them", keys: storeKeys, setup: userList,
+		name: "user list", text: "list accounts, the mail that waits in them, and who fetched last", keys: storeKeys, setup: userList,
 	}, {
 		name: "user passwd", usage: "ADDRESS", text: "set an account's password", min: 1, max: 1,
 		keys: storeKeys, setup: withPassword(store.SetPassword),
@@ -116,7 +117,7 @@ func pointing(d store.Directory, target string) []string {
 
 func userList(fs *flag.FlagSet) action {
 	return list(fs, func(d store.Directory) listing {
-		l := listing{data: orEmpty(d.Accounts), header: []string{"ADDRESS", "STATE", "MESSAGES", "SIZE", "CREATED"}}
+		l := listing{data: orEmpty(d.Accounts), header: []string{"ADDRESS", "STATE", "MESSAGES", "SIZE", "CREATED", "LAST FETCH", "CLIENT"}}
 		for _, a := range d.Accounts {
 			state := "enabled"
 			if a.Disabled {
@@ -124,10 +125,36 @@ func userList(fs *flag.FlagSet) action {
 			}
 			l.rows = append(l.rows, []string{
 				a.Address, state, strconv.FormatInt(a.Messages, 10), term.Octets(a.Octets), a.Created.Local().Format("2006-01-02"),
+				lastFetch(a.LastFetch), client(a.LastFetch),
 			})
 		}
 		return l
 	})
+}
+
+func lastFetch(f *store.Fetch) string {
+	if f == nil {
+		return "never"
+	}
+	return f.At.Local().Format(time.DateTime)
+}
+
+// client says what is known of who fetched: where from, and how it logged in.
+func client(f *store.Fetch) string {
+	if f == nil {
+		return "-"
+	}
+	from, how := "local", f.Mechanism
+	if f.Peer.IsValid() {
+		from = f.Peer.String()
+	}
+	if f.TLS {
+		how += " TLS"
+	}
+	if f.App != "" {
+		how += " " + strconv.Quote(f.App)
+	}
+	return from + " " + how
 }
 
 // listing is one list in both forms.

@@ -119,6 +119,9 @@ func (t Thresholds) serviceRules() []Rule {
 		{"LetterboxBackupStale", "time() - max by (job) (max_over_time(letterbox_store_last_backup_timestamp_seconds" + job + "[30d])) > " + seconds(t.Backup),
 			time.Hour, "warning", "The last backup is {{ $value | humanizeDuration }} old.",
 			"See the log for why it failed; the place may be full or away."},
+		{"LetterboxBackupFails", "increase(letterbox_store_backup_failures_total" + job + "[2h]) > 0",
+			time.Hour, "warning", "The backups that [backup] asks for have failed for an hour.",
+			"See the log for why: the place is full or away, or may not be written. Earlier backups are kept meanwhile."},
 	}
 }
 

@@ -6,43 +6,67 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/seglog"
+	"example.org/letterbox/store/vfs"
 )
 
-// Backup implements store.Admin. It holds a list of 24 octets for each message that waits, one body's piece, and no
-// transaction longer than a look at some of them; mail that is deleted meanwhile is left out, and so is the bin.
+// Backup implements store.Admin. What it wrote counts as the last backup.
 func (s *Store) Backup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
+	report, err := s.WriteBackup(ctx, w)
+	if err == nil {
+		s.BackedUp(s.opt.Now())
+	}
+	return report, err
+}
+
+// BackedUp notes when a backup was made that is whole. The youngest counts.
+func (s *Store) BackedUp(at time.Time) {
+	for n := at.UnixNano(); ; {
+		before := s.lastBackup.Load()
+		if n <= before || s.lastBackup.CompareAndSwap(before, n) {
+			return
+		}
+	}
+}
+
+// BackupFailed counts a backup that was due and could not be made.
+func (s *Store) BackupFailed() { s.backupFailures.Add(1) }
+
+// WriteBackup is Backup for who knows better whether what was written is whole, and says so with BackedUp. It holds a list of
+// 24 octets for each message that waits, pieces of bodies, and no transaction longer than a look at some of them; mail that is
+// deleted meanwhile may be left out, and the bin is.
+func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
 	var report store.BackupReport
 	if err := s.indexer.settle(0); err != nil {
 		return report, err
 	}
-	waiting, err := s.index.arrivals(ctx)
+	st, _ := s.indexer.snapshot()
+	waiting, err := s.index.arrivals(ctx, st.totals.present())
 	if err != nil {
 		return report, err
 	}
-	out, err := newBackupWriter(w, s.id.storeID())
+	ahead := newWriteAhead(w)
+	defer ahead.close() //nolint:errcheck // its error came with finish, or does not matter
+	out, err := newBackupWriter(ahead, s.id.storeID())
 	if err != nil {
 		return report, err
 	}
-	for _, a := range waiting {
-		if err := ctx.Err(); err != nil {
+	b := backupRun{s: s, out: out, calm: gentle{s: s}}
+	for len(waiting) > 0 {
+		n := min(len(waiting), backupBatch)
+		if err := b.messages(ctx, waiting[:n], &report); err != nil {
 			return report, err
 		}
-		n, err := s.backUp(out, a)
-		if err != nil {
-			return report, err
-		}
-		if n > 0 {
-			report.Messages++
-			report.Entries += int64(n)
-		}
+		waiting = waiting[n:]
 	}
 	head, err := s.accounts.dump()
 	if err == nil {
@@ -51,9 +75,10 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (store.BackupReport, er
 	if err == nil {
 		err = out.finish(report.Messages, report.Entries)
 	}
-	if report.Octets = out.octets; err == nil {
-		s.lastBackup.Store(s.opt.Now().UnixNano())
+	if err == nil {
+		err = ahead.close()
 	}
+	report.Octets = out.octets
 	return report, err
 }
 
@@ -63,8 +88,9 @@ type arrival struct {
 	id  store.ID
 }
 
-// arrivals lists the messages that wait, in the order of their arrival.
-func (ix *index) arrivals(ctx context.Context) (all []arrival, err error) {
+// arrivals lists the messages that wait, in the order of their arrival. entries is how many that are, about.
+func (ix *index) arrivals(ctx context.Context, entries int64) (all []arrival, err error) {
+	all = make([]arrival, 0, max(entries, 0)+verifyBatch)
 	for from := []byte{}; from != nil; {
 		err := ix.db.View(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(bucketEntries).Cursor()
@@ -91,22 +117,84 @@ func (ix *index) arrivals(ctx context.Context) (all []arrival, err error) {
 	return slices.Compact(all), nil
 }
 
-// backUp writes one message, and returns how many still have it.
-func (s *Store) backUp(out *backupWriter, a arrival) (int, error) {
-	r, alive, err := s.index.refs(a.id)
-	if err != nil || !alive {
-		return 0, err
-	}
-	binned, err := s.index.binned(r)
+// backupBatch is how many messages are looked up together.
+const backupBatch = 256
+
+// backupRun is one backup under way.
+type backupRun struct {
+	s      *Store
+	out    *backupWriter
+	calm   gentle
+	hinted seglog.Pos // up to here the system was told to read
+}
+
+// whereabouts is where a message's record is, and who has it but for those in whose bin it lies.
+type whereabouts struct {
+	refs  refs
+	drops []store.MaildropID
+}
+
+// messages writes some messages, without those that are deleted by now.
+func (b *backupRun) messages(ctx context.Context, some []arrival, report *store.BackupReport) error {
+	found := make([]whereabouts, len(some))
+	err := b.s.index.db.View(func(tx *bbolt.Tx) error {
+		for i, a := range some {
+			if err := found[i].look(tx, a.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	rec, err := s.log.Read(r.pos, r.size)
+	for i, a := range some {
+		if err := errors.Join(ctx.Err(), b.calm.rest(ctx)); err != nil {
+			return err
+		}
+		n, err := b.message(a, found[i])
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			report.Messages++
+			report.Entries += int64(n)
+		}
+	}
+	return nil
+}
+
+// look finds a message; one that nobody has, or only bins, has no drops.
+func (w *whereabouts) look(tx *bbolt.Tx, id store.ID) error {
+	*w = whereabouts{}
+	value := tx.Bucket(bucketIDs).Get(id[:])
+	if value == nil {
+		return nil
+	}
+	if !w.refs.decode(id, value) {
+		return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
+	}
+	bin := tx.Bucket(bucketBin)
+	for _, drop := range w.refs.drops {
+		if e, _, ok := findEntry(entryKey(drop, w.refs.seq), bin); !ok || e.binned == 0 {
+			w.drops = append(w.drops, drop)
+		}
+	}
+	return nil
+}
+
+// message writes one message, and returns how many have it.
+func (b *backupRun) message(a arrival, at whereabouts) (int, error) {
+	if len(at.drops) == 0 {
+		return 0, nil
+	}
+	b.readAhead(at.refs.pos)
+	rec, err := b.s.log.Read(at.refs.pos, at.refs.size)
 	if errors.Is(err, fs.ErrNotExist) { // reclaimed meanwhile
-		if r, alive, err = s.index.refs(a.id); err != nil || !alive {
+		if err := b.s.index.db.View(func(tx *bbolt.Tx) error { return at.look(tx, a.id) }); err != nil || len(at.drops) == 0 {
 			return 0, err
 		}
-		rec, err = s.log.Read(r.pos, r.size)
+		rec, err = b.s.log.Read(at.refs.pos, at.refs.size)
 	}
 	if err != nil {
 		return 0, err
@@ -116,10 +204,8 @@ func (s *Store) backUp(out *backupWriter, a arrival) (int, error) {
 		rec.Close() //nolint:errcheck // it never fails
 		return 0, corrupt(err)
 	}
-	view.recipients = slices.DeleteFunc(view.recipients, func(to recipientView) bool {
-		return binned[to.drop] != 0 || !slices.Contains(r.drops, to.drop)
-	})
-	body, size, err := s.body(rec, &view)
+	view.recipients = slices.DeleteFunc(view.recipients, func(to recipientView) bool { return !slices.Contains(at.drops, to.drop) })
+	body, size, err := b.s.body(rec, &view)
 	if err != nil {
 		return 0, corrupt(err)
 	}
@@ -129,7 +215,21 @@ func (s *Store) backUp(out *backupWriter, a arrival) (int, error) {
 	}
 	flags := rec.Flags & flagForeign
 	item := &backupItem{kind: backupMessage, flags: flags, id: a.id, seq: a.seq, head: view.encode(flags), size: size}
-	return len(view.recipients), out.put(item, body)
+	return len(view.recipients), b.out.put(item, body)
+}
+
+// readAhead has the log read behind pos, where it goes on about where it was: mail lies there in the order of its arrival.
+func (b *backupRun) readAhead(pos seglog.Pos) {
+	const ahead = 4 * vfs.AheadStep
+	if h := b.hinted; h.Segment != pos.Segment || h.Offset < pos.Offset || h.Offset > pos.Offset+2*ahead {
+		b.hinted = pos
+	}
+	for b.hinted.Offset < pos.Offset+ahead/2 {
+		for range 2 {
+			b.s.log.WillNeed(b.hinted, vfs.AheadStep)
+			b.hinted.Offset += vfs.AheadStep
+		}
+	}
 }
 
 // body opens the body of a record, checked, and closes the record where that fails.

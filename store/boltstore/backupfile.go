@@ -66,16 +66,16 @@ func (b *backupItem) encode() []byte {
 	return buf
 }
 
-// backupWriter writes a backup in order.
+// backupWriter writes a backup in order, in many small pieces.
 type backupWriter struct {
-	w      *bufio.Writer
+	w      io.Writer
 	chain  uint32
 	buf    []byte // for bodies
 	octets int64
 }
 
 func newBackupWriter(w io.Writer, storeID [16]byte) (*backupWriter, error) {
-	b := &backupWriter{w: bufio.NewWriterSize(w, 256<<10), buf: make([]byte, 256<<10), octets: backupHeader}
+	b := &backupWriter{w: w, buf: make([]byte, 256<<10), octets: backupHeader}
 	head := make([]byte, backupHeader)
 	copy(head, backupMagic)
 	binary.LittleEndian.PutUint32(head[8:], backupVersion)
@@ -126,10 +126,7 @@ func (b *backupWriter) each(body io.ReaderAt, size int64, f func([]byte) error) 
 func (b *backupWriter) finish(messages, entries int64) error {
 	le := binary.LittleEndian
 	head := le.AppendUint64(le.AppendUint64(le.AppendUint64(nil, uint64(messages)), uint64(entries)), uint64(b.chain))
-	if err := b.put(&backupItem{kind: backupEnd, head: head}, nil); err != nil {
-		return err
-	}
-	return b.w.Flush()
+	return b.put(&backupItem{kind: backupEnd, head: head}, nil)
 }
 
 // backupReader reads a backup in order, and checks all of it.
@@ -146,7 +143,7 @@ type backupReader struct {
 }
 
 func newBackupReader(r io.Reader) (*backupReader, error) {
-	b := &backupReader{r: bufio.NewReaderSize(r, 256<<10), octets: backupHeader}
+	b := &backupReader{r: bufio.NewReaderSize(r, 1<<20), octets: backupHeader}
 	head := make([]byte, backupHeader)
 	if _, err := io.ReadFull(b.r, head); err != nil || string(head[:8]) != backupMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrBackup)

@@ -87,6 +87,7 @@
 //	accounts   address -> JSON object: maildrop, hash, disabled, created
 //	aliases    address, or @ and a domain -> JSON list of targets
 //	catchalls  domain -> address
+//	logins     maildrop -> JSON object: networks that logged in, last uses of app passwords, the last fetch; a minute behind
 //
 // # Order
 //

@@ -25,6 +25,10 @@ func (s *Store) Directory(ctx context.Context) (store.Directory, error) {
 	if err != nil {
 		return store.Directory{}, err
 	}
+	fetches, err := s.logins.fetches()
+	if err != nil {
+		return store.Directory{}, err
+	}
 	d := s.accounts.directory()
 	out := store.Directory{Revision: d.revision, Accounts: []store.Account{}, Aliases: []store.Alias{}, CatchAlls: []store.CatchAll{}}
 	for _, address := range slices.Sorted(maps.Keys(d.accounts)) {
@@ -32,7 +36,8 @@ func (s *Store) Directory(ctx context.Context) (store.Directory, error) {
 		n := waiting[acc.Maildrop]
 		out.Accounts = append(out.Accounts, store.Account{
 			Address: address, Maildrop: acc.Maildrop, Disabled: acc.Disabled, Created: acc.Created, Quota: acc.Quota,
-			Messages: n.messages, Octets: n.octets, SCRAM: acc.SCRAM != "", AppPasswords: s.appPasswords(acc),
+			Messages: n.messages, Octets: n.octets, Undeletable: n.binned, UndeletableOctets: n.binnedOctets,
+			LastFetch: fetches[acc.Maildrop], SCRAM: acc.SCRAM != "", AppPasswords: s.appPasswords(acc),
 		})
 	}
 	for _, domain := range slices.Sorted(maps.Keys(d.domainAliases)) {

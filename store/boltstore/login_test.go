@@ -285,12 +285,26 @@ func TestLastUse(t *testing.T) {
 	if ago := clock.now().Sub(last); ago < 0 || ago > 5*time.Second {
 		t.Errorf("last used %s ago", ago)
 	}
+	fetched := func() store.Fetch {
+		d, err := ts.Directory(t.Context())
+		if err != nil || d.Accounts[0].LastFetch == nil {
+			t.Fatal(d.Accounts, err)
+		}
+		return *d.Accounts[0].LastFetch
+	}
+	want := store.Fetch{At: last, Peer: netip.MustParseAddr("203.0.113.99"), Mechanism: "PLAIN", App: "phone"}
+	if got := fetched(); got != want {
+		t.Errorf("last fetched %+v, want %+v", got, want)
+	}
 	if n := len(ts.logins.notes[ts.drop].Networks); n != maxNetworks {
 		t.Errorf("%d networks are known", n)
 	}
 	ts.again(o, nil)
 	if !used().Equal(last) {
 		t.Errorf("after a restart last used at %s, not %s", used(), last)
+	}
+	if got := fetched(); got != want {
+		t.Errorf("after a restart last fetched %+v, want %+v", got, want)
 	}
 	if !ts.logins.known(ts.drop, netip.MustParseAddr("203.0.113.99")) || ts.logins.known(ts.drop, netip.MustParseAddr("203.0.113.5")) {
 		t.Error("not the last networks are known")
@@ -304,4 +318,25 @@ func TestLastUse(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestFetchesOfManyAccounts: what is kept of accounts beyond one transaction's batch is written and read whole.
+func TestFetchesOfManyAccounts(t *testing.T) {
+	ts := newTestStore(t, Options{noteInterval: time.Hour})
+	dir := newDirectory()
+	const n = 2*noteBatch + 7
+	for i := range store.MaildropID(n) {
+		dir.accounts[fmt.Sprintf("u%d@here.example", i)] = &account{Maildrop: i + 1}
+	}
+	dir.complete()
+	ts.accounts.dir.Store(dir)
+	for i := range store.MaildropID(n) {
+		ts.logins.succeeded(principal{drop: i + 1}, store.Login{Mechanism: "USER"})
+	}
+	ts.logins.write()
+	clear(ts.logins.notes)
+	all, err := ts.logins.fetches()
+	if err != nil || len(all) != n || all[n].Mechanism != "USER" {
+		t.Errorf("%d of %d are kept, %v", len(all), n, err)
+	}
 }

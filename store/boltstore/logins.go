@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"net/netip"
@@ -30,7 +31,14 @@ var bucketLogins = []byte("logins")
 type note struct {
 	Networks     map[string]time.Time `json:"networks,omitempty"` // last login from there, a day behind at most
 	AppPasswords map[string]use       `json:"app_passwords,omitempty"`
+	Last         *store.Fetch         `json:"last,omitempty"`
 }
+
+// maxMechanism bounds what is kept of a mechanism's name, which a daemon says: SCRAM-SHA-256-PLUS has 18 octets.
+const maxMechanism = 32
+
+// noteBatch is how many notes one transaction writes or reads.
+const noteBatch = 1000
 
 // use is the last login by an app password; Since says which of that name.
 type use struct {
@@ -125,27 +133,64 @@ func (l *logins) tooSoon(drop store.MaildropID, delay time.Duration) bool {
 }
 
 // succeeded notes a login.
-func (l *logins) succeeded(who principal, peer netip.Addr) {
+func (l *logins) succeeded(who principal, by store.Login) {
 	now := l.s.opt.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.last[who.drop] = now
 	n := l.note(who.drop)
+	at := now.UTC().Truncate(time.Second)
+	n.Last = &store.Fetch{At: at, Peer: by.Peer.WithZone(""), TLS: by.TLS, Mechanism: by.Mechanism[:min(len(by.Mechanism), maxMechanism)], App: who.by.app}
 	if who.by.app != "" {
-		n.AppPasswords[who.by.app] = use{who.by.since, now.UTC().Truncate(time.Second)}
-		l.dirty[who.drop] = true
+		n.AppPasswords[who.by.app] = use{who.by.since, at}
 	}
-	if network := secret.Network(peer); network.IsValid() && now.Sub(n.Networks[network.String()]) >= knownFresh {
-		n.Networks[network.String()] = now.UTC().Truncate(time.Second)
+	if network := secret.Network(by.Peer); network.IsValid() && now.Sub(n.Networks[network.String()]) >= knownFresh {
+		n.Networks[network.String()] = at
 		n.bound(now)
-		l.dirty[who.drop] = true
 	}
-	if len(l.dirty) > 0 {
-		select {
-		case l.wake <- struct{}{}:
-		default:
+	l.dirty[who.drop] = true
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fetches returns when each account was last fetched from: what is in memory, and of the others what is kept.
+func (l *logins) fetches() (map[store.MaildropID]*store.Fetch, error) {
+	all := map[store.MaildropID]*store.Fetch{}
+	for from := []byte{}; from != nil; {
+		kept := map[store.MaildropID][]byte{}
+		err := l.s.accounts.db.View(func(tx *bbolt.Tx) error {
+			c := tx.Bucket(bucketLogins).Cursor()
+			k, v := c.Seek(from)
+			for from = nil; k != nil; k, v = c.Next() {
+				if len(kept) == noteBatch {
+					from = bytes.Clone(k)
+					return nil
+				}
+				kept[store.MaildropID(binary.BigEndian.Uint64(k))] = bytes.Clone(v)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for drop, text := range kept {
+			var n note
+			if json.Unmarshal(text, &n) == nil && n.Last != nil { // who logs in next finds out what is wrong with it
+				all[drop] = n.Last
+			}
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for drop, n := range l.notes {
+		if n.Last != nil {
+			last := *n.Last
+			all[drop] = &last
+		}
+	}
+	return all, nil
 }
 
 // bound drops networks that are known no more, and the oldest of too many.
@@ -184,25 +229,35 @@ func (l *logins) forget(drop store.MaildropID) {
 
 // write makes what changed durable.
 func (l *logins) write() {
-	err := l.s.accounts.write(func(tx *bbolt.Tx, dir *directory) error {
-		for drop, text := range l.take(dir) {
-			if err := tx.Bucket(bucketLogins).Put(dropKey(drop), text); err != nil {
-				return err
+	for more := true; more; {
+		err := l.s.accounts.write(func(tx *bbolt.Tx, dir *directory) error {
+			var notes map[store.MaildropID][]byte
+			notes, more = l.take(dir)
+			for drop, text := range notes {
+				if err := tx.Bucket(bucketLogins).Put(dropKey(drop), text); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			l.s.opt.Log.Warn().AnErr("reason", err).Msg("who logged in could not be noted")
+			return
 		}
-		return nil
-	})
-	if err != nil {
-		l.s.opt.Log.Warn().AnErr("reason", err).Msg("who logged in could not be noted")
 	}
 }
 
-// take returns what is to be written, without what is of no account or app password any more.
-func (l *logins) take(dir *directory) map[store.MaildropID][]byte {
+// take returns what one transaction is to write, without what is of no account or app password any more, and whether there is
+// more.
+func (l *logins) take(dir *directory) (all map[store.MaildropID][]byte, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := map[store.MaildropID][]byte{}
+	all = map[store.MaildropID][]byte{}
 	for drop := range l.dirty {
+		if len(all) == noteBatch {
+			return all, true
+		}
+		delete(l.dirty, drop)
 		acc, n := dir.byDrop[drop], l.notes[drop]
 		if acc == nil {
 			continue
@@ -216,6 +271,5 @@ func (l *logins) take(dir *directory) map[store.MaildropID][]byte {
 			all[drop] = text
 		}
 	}
-	clear(l.dirty)
-	return all
+	return all, false
 }

@@ -77,7 +77,7 @@ func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error)
 		}
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	s.logins.succeeded(who, l.Peer)
+	s.logins.succeeded(who, l)
 	return m, nil
 }
 

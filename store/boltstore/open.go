@@ -173,9 +173,9 @@ func (s *Store) replay() (_ state, err error) {
 	}
 	log, err := seglog.Open(filepath.Join(s.dir, "log"), at.mark, opt, replayed.apply)
 	if err != nil {
-		return at, err
+		return at, errors.Join(err, replayed.wait())
 	}
-	if err := replayed.flush(); err != nil {
+	if err := errors.Join(replayed.flush(), replayed.wait()); err != nil {
 		log.Close() //nolint:errcheck // err says more
 		return at, err
 	}
@@ -216,11 +216,12 @@ func (s *Store) atEnd(r *replayer) state {
 	return st
 }
 
-// replayer applies what Open replays, in batches: a rebuild of any size takes the memory of one.
+// replayer applies what Open replays, in batches, one while the next is read: a rebuild of any size takes the memory of two.
 type replayer struct {
 	index   *index
 	state   state
 	pending []*change
+	writing chan error // of the batch that is being applied; nil: none is
 }
 
 func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after seglog.Mark) error {
@@ -236,19 +237,39 @@ func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after se
 	return r.flush()
 }
 
-// flush writes what was replayed so far.
+// flush begins to write what was replayed so far, once what was begun before is written.
 func (r *replayer) flush() error {
-	pieces := parts(r.pending)
+	if err := r.wait(); err != nil {
+		return err
+	}
+	batch, after := r.pending, r.state
+	r.pending, r.writing = make([]*change, 0, indexBatch), make(chan error, 1)
+	go func() { r.writing <- r.write(batch, after) }()
+	return nil
+}
+
+// wait returns once nothing is being written.
+func (r *replayer) wait() error {
+	if r.writing == nil {
+		return nil
+	}
+	err := <-r.writing
+	r.writing = nil
+	return err
+}
+
+func (r *replayer) write(batch []*change, after state) (err error) {
+	defer damagedPage(&err)
+	pieces := parts(batch)
 	for i, piece := range pieces {
-		var after *state
+		var at *state
 		if i == len(pieces)-1 {
-			after = &r.state
+			at = &after
 		}
-		if _, err := r.index.apply(piece, after); err != nil { // the sweep finds the orphans
+		if _, err := r.index.apply(piece, at); err != nil { // the sweep finds the orphans
 			return err
 		}
 	}
-	r.pending = r.pending[:0]
 	return nil
 }
 

@@ -117,17 +117,20 @@ func moveUp(fsys vfs.FS, part, dir string) error {
 // takeBackup files everything that a backup holds. The facts come last, so a store that was not restored to its end knows
 // nobody.
 func (s *Store) takeBackup(ctx context.Context, r io.Reader) (store.BackupReport, error) {
-	var b restoreBatch
+	b := restoreBatch{copying: make([]byte, nextPiece)}
 	report, err := readBackup(ctx, r, func(item *backupItem, body io.Reader) error {
 		if item.kind == backupAccounts {
 			return s.accounts.load(item.head)
 		}
 		return b.add(ctx, s, item, body)
 	})
+	err = errors.Join(err, b.wait())
 	if err == nil {
-		err = b.flush(s)
+		b.flush(s)
+		err = b.wait()
 	}
 	if err != nil {
+		b.discard()
 		return report, err
 	}
 	largest, err := s.index.largestDrop()
@@ -137,14 +140,17 @@ func (s *Store) takeBackup(ctx context.Context, r io.Reader) (store.BackupReport
 	return report, err
 }
 
-// restoreBatch holds the messages that become durable together.
+// restoreBatch holds the messages that become durable together. While they do, the next ones are read.
 type restoreBatch struct {
 	drafts  []*draft
 	records []*seglog.Record
 	size    int64
+
+	copying []byte     // for bodies
+	writing chan error // of the batch before; nil: none is being written
 }
 
-// add takes one message, and makes the batch durable when it has grown to reclaimBatch octets.
+// add takes one message, and begins to write the batch when it has grown to reclaimBatch octets.
 func (b *restoreBatch) add(ctx context.Context, s *Store, item *backupItem, body io.Reader) error {
 	view, err := parseMessageHead(item.head, item.flags)
 	if err != nil {
@@ -159,7 +165,7 @@ func (b *restoreBatch) add(ctx context.Context, s *Store, item *backupItem, body
 		envelope: store.Envelope{Session: string(view.session), From: string(view.from)},
 	}
 	b.drafts = append(b.drafts, d)
-	if _, err := io.Copy(struct{ io.Writer }{d}, body); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{d}, body, b.copying); err != nil {
 		return err
 	}
 	final := store.Final{Trace: view.trace}
@@ -172,23 +178,49 @@ func (b *restoreBatch) add(ctx context.Context, s *Store, item *backupItem, body
 	}
 	b.records = append(b.records, record)
 	if b.size += record.Header.Size(); b.size >= reclaimBatch || len(b.records) >= seglog.DefaultGroupRecords {
-		return b.flush(s)
+		if err := b.wait(); err != nil {
+			return err
+		}
+		b.flush(s)
 	}
 	return ctx.Err()
 }
 
-// flush makes the batch durable.
-func (b *restoreBatch) flush(s *Store) error {
+// flush begins to make the batch durable, and to gather the next one. None may be being written.
+func (b *restoreBatch) flush(s *Store) {
+	full := restoreBatch{drafts: b.drafts, records: b.records}
+	*b = restoreBatch{copying: b.copying, writing: make(chan error, 1)}
+	written := b.writing
+	go func() { written <- full.write(s) }()
+}
+
+func (b *restoreBatch) write(s *Store) error {
 	err := s.log.AppendAll(b.records)
 	for _, d := range b.drafts {
 		if err == nil {
 			d.spool = nil // the message's own from now on
 		}
-		d.Discard()
 	}
-	*b = restoreBatch{}
+	b.discard()
 	if err != nil {
 		return storeError(err)
 	}
 	return nil
+}
+
+// wait returns once nothing is being written.
+func (b *restoreBatch) wait() error {
+	if b.writing == nil {
+		return nil
+	}
+	err := <-b.writing
+	b.writing = nil
+	return err
+}
+
+// discard gives back what the drafts hold.
+func (b *restoreBatch) discard() {
+	for _, d := range b.drafts {
+		d.Discard()
+	}
 }

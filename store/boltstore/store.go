@@ -154,6 +154,8 @@ type Store struct {
 	lastBackup atomic.Int64 // Unix nanoseconds
 	takeovers  atomic.Uint64
 
+	backupFailures atomic.Uint64
+
 	opened  time.Time
 	readers readers
 
@@ -249,7 +251,7 @@ func (s *Store) Stats() store.Stats {
 		OpenMaildrops: open, LastDelivery: unixNano(s.lastDelivery.Load()), LastDrain: unixNano(s.lastDrain.Load()),
 		Writable: s.Health() == nil, Lost: st.totals.lost, Oldest: oldest, PendingSince: s.indexer.since(),
 		LiveShare: s.reclaimer.liveShare(), Reclaimed: s.reclaimer.segments.Load(), ReclaimedBytes: s.reclaimer.octets.Load(),
-		LastVerify: unixNano(s.lastVerify.Load()), LastBackup: unixNano(s.lastBackup.Load()),
+		LastVerify: unixNano(s.lastVerify.Load()), LastBackup: unixNano(s.lastBackup.Load()), BackupFailures: s.backupFailures.Load(),
 		Mismatch: s.mismatch.Load(), Takeovers: s.takeovers.Load(), QuotaUsed: s.quotaUsed(dir),
 	}
 	stats.HashRunning, stats.HashWaiting = s.verifier.Load()

@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"slices"
+	"sync"
 
 	"go.etcd.io/bbolt"
 
@@ -16,14 +17,7 @@ import (
 
 // Verify implements store.Admin.
 func (s *Store) Verify(ctx context.Context) (store.Verification, error) {
-	v := &verifier{s: s, ctx: ctx}
-	v.found = func(id store.ID, format string, args ...any) {
-		f := store.Finding{Text: fmt.Sprintf(format, args...)}
-		if !id.IsZero() {
-			f.Message = id.String()
-		}
-		v.result.Add(f)
-	}
+	v := &verifier{s: s, ctx: ctx, seen: map[uint64]*seenSegment{}}
 	if err := s.indexer.settle(0); err != nil {
 		return v.result, err
 	}
@@ -38,99 +32,37 @@ func (s *Store) Verify(ctx context.Context) (store.Verification, error) {
 	return v.result, nil
 }
 
+// verifyWorkers is how many read at the same time: checking what one segment holds takes longer than reading the next.
+const verifyWorkers = 2
+
+// verifier holds 8 octets for each message.
 type verifier struct {
-	s      *Store
-	ctx    context.Context
-	found  func(id store.ID, format string, args ...any)
+	s   *Store
+	ctx context.Context
+
+	mu     sync.Mutex // guards what follows, while several work
 	result store.Verification
+	seen   map[uint64]*seenSegment
 }
 
-// log reads every record up to what the index holds.
-func (v *verifier) log() error {
-	sealed, err := v.s.log.Sealed()
-	if err != nil {
-		return err
+func (v *verifier) found(id store.ID, format string, args ...any) {
+	f := store.Finding{Text: fmt.Sprintf(format, args...)}
+	if !id.IsZero() {
+		f.Message = id.String()
 	}
-	st, _ := v.s.indexer.snapshot()
-	for _, seg := range sealed {
-		if seg.Number < st.mark.Segment {
-			if err := v.segment(seg.Number, 0); err != nil {
-				return err
-			}
-		}
-	}
-	return v.segment(st.mark.Segment, st.mark.Offset)
-}
-
-func (v *verifier) segment(number uint64, end int64) error {
-	err := v.s.log.Walk(number, end, func(h *seglog.Header, pos seglog.Pos, head []byte) error {
-		if err := v.ctx.Err(); err != nil {
-			return err
-		}
-		v.result.Records++
-		if _, err := changeOf(h, pos, head); err != nil {
-			v.found(h.ID, "%v", err)
-			return nil
-		}
-		if !brings(h.Kind) {
-			return nil
-		}
-		refs, alive, err := v.s.index.refs(h.ID)
-		if err != nil || !alive || refs.pos != pos {
-			return err // deleted or moved: what it held is not needed
-		}
-		return v.message(h, pos, head)
-	})
-	var corrupt *seglog.Corrupt
-	switch {
-	case errors.As(err, &corrupt):
-		v.found(corrupt.ID, "%v", corrupt)
-		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		return nil // reclaimed meanwhile
-	}
-	return err
-}
-
-// message checks a message that somebody has.
-func (v *verifier) message(h *seglog.Header, pos seglog.Pos, head []byte) error {
-	v.result.Messages++
-	m, err := messageOf(h.Kind, h.Flags, head)
-	if err != nil {
-		return err
-	}
-	rec, err := v.s.log.Read(pos, h.Size())
-	if err != nil {
-		return err
-	}
-	defer rec.Close() //nolint:errcheck // it never fails
-	if h.Flags&flagExternal != 0 {
-		var b bodyReader
-		if b, err = v.s.bodies.open(rec, m.body, &v.s.memory.next); err == nil {
-			err = b.Close()
-		}
-	} else {
-		err = rec.Check()
-	}
-	v.result.Octets += int64(h.BodyLen) + m.body.size
-	var corrupt *seglog.Corrupt
-	if errors.As(err, &corrupt) {
-		if _, alive, refsErr := v.s.index.refs(h.ID); refsErr != nil || !alive {
-			return refsErr // deleted meanwhile
-		}
-		v.found(h.ID, "message %s is damaged: %s (%s)", store.ID(h.ID), corrupt.Reason, pos)
-		return nil
-	}
-	return err
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.result.Add(f)
 }
 
 // verifyBatch bounds the entries that one transaction reads.
 const verifyBatch = 1000
 
-// index looks for the record of each message that the index holds.
+// index looks for the record of each message that the index holds and that was not seen in the log.
 func (v *verifier) index() error {
+	calm := gentle{s: v.s}
 	for from := []byte{}; from != nil; {
-		ids, next, err := v.ids(from)
+		ids, next, err := v.unseen(from)
 		if err != nil {
 			return err
 		}
@@ -139,20 +71,31 @@ func (v *verifier) index() error {
 				return err
 			}
 		}
+		if err := calm.rest(v.ctx); err != nil {
+			return err
+		}
 		from = next
 	}
 	return nil
 }
 
-func (v *verifier) ids(from []byte) (ids []store.ID, next []byte, err error) {
+// unseen returns, of some ids from one on, those that were not seen, and where to go on.
+func (v *verifier) unseen(from []byte) (ids []store.ID, next []byte, err error) {
 	err = v.s.index.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketIDs).Cursor()
-		for k, _ := c.Seek(from); k != nil; k, _ = c.Next() {
-			if len(ids) == verifyBatch {
+		n := 0
+		for k, value := c.Seek(from); k != nil; k, value = c.Next() {
+			if n++; n > verifyBatch {
 				next = bytes.Clone(k)
 				return nil
 			}
-			ids = append(ids, store.ID(k))
+			var r refs
+			sound := r.decode(store.ID(k), value)
+			if _, ok := v.saw(r.pos); !ok || !sound {
+				ids = append(ids, store.ID(k))
+				continue
+			}
+			v.result.Entries += int64(len(r.drops))
 		}
 		return nil
 	})
@@ -189,23 +132,31 @@ func (v *verifier) holds(id store.ID, r refs) error {
 	if err != nil {
 		return err
 	}
-	octets := int64(len(m.trace)) + int64(rec.BodyLen) + m.body.size
-	return v.s.index.db.View(func(tx *bbolt.Tx) error {
-		for _, drop := range r.drops {
-			at := slices.IndexFunc(m.recipients, func(to recipientView) bool { return to.drop == drop })
-			if at < 0 {
-				return fmt.Errorf("maildrop %d is no recipient", drop)
-			}
-			e, _, ok := findEntry(entryKey(drop, r.seq), tx.Bucket(bucketEntries), tx.Bucket(bucketBin))
-			if !ok {
-				return fmt.Errorf("maildrop %d has no entry of it", drop)
-			}
-			if e.id != id || e.pos != r.pos || e.octets != octets+int64(len(m.recipients[at].prefix)) {
-				return fmt.Errorf("the entry of maildrop %d does not fit", drop)
-			}
+	return v.s.index.db.View(func(tx *bbolt.Tx) error { return entriesFit(tx, &rec.Header, &m, id, &r) })
+}
+
+// entriesFit holds the entries of a message against its record.
+func entriesFit(tx *bbolt.Tx, h *seglog.Header, m *messageView, id store.ID, r *refs) error {
+	octets := int64(len(m.trace)) + int64(h.BodyLen) + m.body.size
+	entries := tx.Bucket(bucketEntries)
+	for _, drop := range r.drops {
+		at := slices.IndexFunc(m.recipients, func(to recipientView) bool { return to.drop == drop })
+		if at < 0 {
+			return fmt.Errorf("maildrop %d is no recipient", drop)
 		}
-		return nil
-	})
+		key := entryKey(drop, r.seq)
+		e, _, ok := findEntry(key, entries)
+		if !ok {
+			e, _, ok = findEntry(key, tx.Bucket(bucketBin))
+		}
+		if !ok {
+			return fmt.Errorf("maildrop %d has no entry of it", drop)
+		}
+		if e.id != id || e.pos != r.pos || e.octets != octets+int64(len(m.recipients[at].prefix)) {
+			return fmt.Errorf("the entry of maildrop %d does not fit", drop)
+		}
+	}
+	return nil
 }
 
 // count holds the counters against what the maildrops count, at one moment, and then each maildrop against what it holds.
@@ -218,13 +169,12 @@ func (v *verifier) count() error {
 	if want := (counts{messages: totals.present(), octets: totals.octets}); err == nil && listed != want {
 		v.found(store.ID{}, "%d messages with %d octets are listed, but the counters say %d with %d", listed.messages, listed.octets, want.messages, want.octets)
 	}
-	for drop := range drops {
-		if err != nil {
-			break
-		}
-		err = errors.Join(v.s.index.db.View(func(tx *bbolt.Tx) error { return v.maildrop(tx, drop) }), v.ctx.Err())
+	if err != nil {
+		return err
 	}
-	return err
+	return inParallel(v.ctx, slices.Sorted(maps.Keys(drops)), func(ctx context.Context, drop store.MaildropID) error {
+		return errors.Join(v.s.index.db.View(func(tx *bbolt.Tx) error { return v.maildrop(tx, drop) }), ctx.Err())
+	})
 }
 
 // balance returns, of one moment, what all maildrops count together and what the counters say.
@@ -248,7 +198,8 @@ func (ix *index) balance() (listed counts, t totals, err error) {
 // maildrop counts what one maildrop and its bin hold, and looks for each entry's message.
 func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
 	prefix := entryKey(drop, 0)[:8]
-	counted := v.entries(tx, tx.Bucket(bucketEntries), drop).plus(v.entries(tx, tx.Bucket(bucketBin), drop))
+	ids := tx.Bucket(bucketIDs)
+	counted := v.entries(ids, tx.Bucket(bucketEntries), drop).plus(v.entries(ids, tx.Bucket(bucketBin), drop))
 	if listed := decodeCounts(tx.Bucket(bucketDrops).Get(prefix)); counted != listed {
 		v.found(store.ID{}, "maildrop %d counts %d messages with %d octets, and %d with %d in its bin, but holds %d with %d, and %d with %d", drop,
 			listed.messages, listed.octets, listed.binned, listed.binnedOctets, counted.messages, counted.octets, counted.binned, counted.binnedOctets)
@@ -256,7 +207,7 @@ func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
 	return nil
 }
 
-func (v *verifier) entries(tx *bbolt.Tx, in *bbolt.Bucket, drop store.MaildropID) (counted counts) {
+func (v *verifier) entries(ids, in *bbolt.Bucket, drop store.MaildropID) (counted counts) {
 	prefix := entryKey(drop, 0)[:8]
 	c := in.Cursor()
 	for k, value := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = c.Next() {
@@ -266,8 +217,11 @@ func (v *verifier) entries(tx *bbolt.Tx, in *bbolt.Bucket, drop store.MaildropID
 			continue
 		}
 		counted = counted.plus(e.count())
+		if owner, ok := v.saw(e.pos); ok && owner != 0 && owner == ownerOf(k) {
+			continue // its message knows of it
+		}
 		var r refs
-		if !r.decode(e.id, tx.Bucket(bucketIDs).Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
+		if !r.decode(e.id, ids.Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
 			v.found(e.id, "maildrop %d has an entry of message %s, which does not know of it", drop, e.id)
 		}
 	}

@@ -12,6 +12,17 @@ import (
 // scanWindow is what a scanner reads at once, and all that it holds beside one head.
 const scanWindow = 256 << 10
 
+// scanAhead is how far the system is told to read ahead of a scanner. Without it every window of a cold file is a wait of its
+// own: 390 MB/s, where a disk did 1,750.
+const scanAhead = 4 * vfs.AheadStep
+
+// readAhead has what comes behind off read, up to the scanner's end.
+func (s *scanner) readAhead(off int64) {
+	for s.hinted = max(s.hinted, off); s.hinted < min(off+scanAhead, s.end); s.hinted += vfs.AheadStep {
+		vfs.WillNeed(s.file, s.hinted, min(vfs.AheadStep, s.end-s.hinted))
+	}
+}
+
 // scanner reads the records of one segment in order, in large reads.
 type scanner struct {
 	file   vfs.File
@@ -23,6 +34,8 @@ type scanner struct {
 	off int64 // of the next record
 	buf []byte
 	at  int64 // offset of buf[0]
+
+	hinted int64 // up to here the system was told to read
 }
 
 // window returns n octets at off, or what there is of them before the end. They are valid until the next call.
@@ -38,6 +51,7 @@ func (s *scanner) window(off int64, n int) ([]byte, error) {
 		s.buf = make([]byte, want)
 	}
 	s.buf, s.at = s.buf[:want], off
+	s.readAhead(off + want)
 	got, err := s.file.ReadAt(s.buf, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.buf = s.buf[:0]
@@ -96,6 +110,27 @@ func (s *scanner) intact(f *found) (bool, error) {
 		}
 		return false, err
 	}
+	return s.intactBody(f)
+}
+
+// whole is head, and tells whether the body is what was written.
+func (s *scanner) whole(f *found) (head []byte, intact bool, err error) {
+	if f.length > scanWindow {
+		if head, err = s.head(f); err == nil {
+			head = bytes.Clone(head)
+			intact, err = s.intactBody(f)
+		}
+		return head, intact, err
+	}
+	if _, err = s.window(f.pos.Offset+recordHeader, int(f.length)); err == nil {
+		if intact, err = s.intactBody(f); err == nil { // out of that window, and so is the head
+			head, err = s.head(f)
+		}
+	}
+	return head, intact, err
+}
+
+func (s *scanner) intactBody(f *found) (bool, error) {
 	off, left := f.pos.Offset+recordHeader+int64(f.HeadLen), int64(f.BodyLen)
 	var sum uint32
 	for left > 0 {

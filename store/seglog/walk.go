@@ -5,6 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+
+	"example.org/letterbox/store/vfs"
 )
 
 // Sealed returns the numbers and sizes of the sealed segments, ascending by number.
@@ -54,6 +56,27 @@ func (l *Log) Has(number uint64) bool {
 // Walk calls f for each record of a segment that stands in front of end, in order; 0 stands for the end of a sealed segment.
 // head is valid during the call.
 func (l *Log) Walk(number uint64, end int64, f func(h *Header, pos Pos, head []byte) error) error {
+	return l.walk(number, end, func(sc *scanner, rec *found) error {
+		head, err := sc.head(rec)
+		if err != nil {
+			return err
+		}
+		return f(&rec.Header, rec.pos, head)
+	})
+}
+
+// WalkWhole is Walk that reads the bodies too, and tells of each whether it is what was written.
+func (l *Log) WalkWhole(number uint64, end int64, f func(h *Header, pos Pos, head []byte, intact bool) error) error {
+	return l.walk(number, end, func(sc *scanner, rec *found) error {
+		head, intact, err := sc.whole(rec)
+		if err != nil {
+			return err
+		}
+		return f(&rec.Header, rec.pos, head, intact)
+	})
+}
+
+func (l *Log) walk(number uint64, end int64, each func(sc *scanner, rec *found) error) error {
 	seg, err := l.files.acquire(number)
 	if err != nil {
 		return err
@@ -80,13 +103,17 @@ func (l *Log) Walk(number uint64, end int64, f func(h *Header, pos Pos, head []b
 		if err != nil {
 			return err
 		}
-		head, err := sc.head(rec)
-		if err != nil {
+		if err := each(sc, rec); err != nil {
 			return err
 		}
-		if err := f(&rec.Header, rec.pos, head); err != nil {
-			return err
-		}
+	}
+}
+
+// WillNeed tells the system to begin to read a part of a segment; it is a hint.
+func (l *Log) WillNeed(pos Pos, octets int64) {
+	if seg, err := l.files.acquire(pos.Segment); err == nil {
+		vfs.WillNeed(seg.file, pos.Offset, octets)
+		l.files.release(seg)
 	}
 }
 

@@ -51,6 +51,14 @@ func (h *harness) appPasswords() {
 		h.check(err)
 		return d.Accounts[0].AppPasswords
 	}
+	fetch := func() *store.Fetch {
+		d, err := h.s.Directory(h.ctx())
+		h.check(err)
+		return d.Accounts[0].LastFetch
+	}
+	if f := fetch(); f != nil {
+		h.Errorf("before any login last fetched: %+v", f)
+	}
 	before := list()
 	if len(before) != 2 || before[0].Name != "laptop of Zoë" || before[1].Name != "phone" ||
 		before[0].Created.IsZero() || !before[0].LastUsed.IsZero() || !before[1].LastUsed.IsZero() {
@@ -60,6 +68,9 @@ func (h *harness) appPasswords() {
 	h.check(err)
 	if after := list(); after[1].LastUsed.IsZero() || !after[0].LastUsed.IsZero() {
 		h.Errorf("after a login by phone: %+v", after)
+	}
+	if f := fetch(); f == nil || f.At.IsZero() || f.App != "phone" || f.Mechanism == "" {
+		h.Errorf("after a login by phone last fetched: %+v", f)
 	}
 	_, err = h.tryOpen("you", phone)
 	h.fails("another account's app password", err, store.ErrCredential)

@@ -7,6 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func (f osFile) willNeed(off, octets int64) {
+	_ = unix.Fadvise(int(f.Fd()), off, octets, unix.FADV_WILLNEED) // it may fail
+}
+
 // maxIovecs is the kernel's UIO_MAXIOV.
 const maxIovecs = 1024
 

@@ -40,3 +40,14 @@ type File interface {
 	// Size returns the file's size in octets.
 	Size() (int64, error)
 }
+
+// AheadStep is how much the kernel reads of a file at once when WillNeed tells it to: more in one call is not heeded.
+const AheadStep = 1 << 20
+
+// WillNeed tells the system to begin to read a part of a file, so that who reads it in order does not wait for each piece. It
+// is a hint: other systems than Linux, and other implementations than OS, are not given it.
+func WillNeed(f File, off, octets int64) {
+	if h, ok := f.(interface{ willNeed(off, octets int64) }); ok {
+		h.willNeed(off, octets)
+	}
+}

@@ -56,53 +56,70 @@ func bodies(got []fetched) (all []string) {
 	return all
 }
 
-// TestImportKill9 breaks imports off at random moments, beside a running daemon, and wants all of it there once in the end.
-func TestImportKill9(t *testing.T) {
+// broken starts a command and kills it at a random moment before bound, again and again.
+func (s *server) broken(rounds int, bound time.Duration, args ...string) {
+	s.t.Helper()
+	for range rounds {
+		cmd := letterbox(s.t, append(args, "--data", s.data)...)
+		cmd.Env = append(cmd.Env, "LETTERBOX_IMPORT_PASSWORD="+password)
+		if err := cmd.Start(); err != nil {
+			s.t.Fatal(err)
+		}
+		time.Sleep(rand.N(bound)) // the moment of the kill is what is random here
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+}
+
+// TestMoveKill9 breaks moves of each kind off at random moments, beside a running daemon and without one, and wants all of it
+// there once in the end.
+func TestMoveKill9(t *testing.T) {
 	t.Parallel()
-	n, rounds := 150, 5
+	n, rounds, bound := 150, 4, 150*time.Millisecond
 	if long() {
-		n, rounds = 3000, 40
+		n, rounds, bound = 1500, 25, time.Second
 	}
 	dir := filepath.Join(t.TempDir(), "Maildir")
 	want := maildirOf(t, dir, n)
-	s := serve(t)
-	for range rounds {
-		cmd := letterbox(t, "import", "maildir", dir, "--to", alice, "--data", s.data)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(rand.N(150 * time.Millisecond)) // the moment of the kill is what is random here
-		cmd.Process.Kill()
-		cmd.Wait()
+	origin := serve(t)
+	origin.complete(n, rounds, bound, "import", "maildir", dir, "--to", alice)
+	out := filepath.Join(t.TempDir(), "mbox")
+	origin.broken(rounds, bound/2, "export", "mbox", out, "--from", alice)
+	os.Remove(out) // where a round was quicker than its kill
+	t.Log(origin.move("export", "mbox", out, "--from", alice))
+	for name, source := range map[string]string{"maildir": dir, "mbox": out} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t)
+			s.terminate()
+			s.complete(n, rounds, bound, "import", name, source, "--to", alice)
+			s = serveData(t, s.data)
+			out := filepath.Join(t.TempDir(), "out")
+			s.broken(rounds, bound/2, "export", "maildir", out, "--from", alice)
+			t.Log(s.move("export", "maildir", out, "--from", alice))
+			var files []string
+			for _, b := range newClient(t, s, plain, "pop3").collect(filepath.Join(out, "new")) {
+				files = append(files, string(crlf(b)))
+			}
+			slices.Sort(files)
+			got := bodies(drain(t, s, alice))
+			if !slices.Equal(got, want) {
+				t.Errorf("%d messages came back, or others, or in another order than the %d of the source", len(got), n)
+			}
+			slices.Sort(got)
+			if !slices.Equal(files, got) {
+				t.Errorf("%d files were written, or others than the %d messages", len(files), n)
+			}
+		})
 	}
-	t.Log(s.move("import", "maildir", dir, "--to", alice))
-	if out := s.move("import", "maildir", dir, "--to", alice); !strings.HasPrefix(out, fmt.Sprintf("0 imported, %d there already", n)) {
-		t.Errorf("once more: %s", out)
-	}
-	out := filepath.Join(t.TempDir(), "out")
-	for range rounds {
-		cmd := letterbox(t, "export", "maildir", out, "--from", alice, "--data", s.data)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(rand.N(150 * time.Millisecond))
-		cmd.Process.Kill()
-		cmd.Wait()
-	}
-	t.Log(s.move("export", "maildir", out, "--from", alice))
-	exported := newClient(t, s, plain, "pop3").collect(filepath.Join(out, "new"))
-	got := bodies(drain(t, s, alice))
-	if !slices.Equal(got, want) {
-		t.Errorf("%d messages came back, or others than the %d that were imported", len(got), n)
-	}
-	var files []string
-	for _, b := range exported {
-		files = append(files, string(crlf(b)))
-	}
-	slices.Sort(files)
-	slices.Sort(want)
-	if !slices.Equal(files, want) {
-		t.Errorf("%d files were written, or others than the %d messages", len(files), n)
+}
+
+// complete breaks an import off, finishes it, and wants nothing left to do for another.
+func (s *server) complete(n, rounds int, bound time.Duration, args ...string) {
+	s.t.Helper()
+	s.broken(rounds, bound, args...)
+	s.t.Log(s.move(args...))
+	if out := s.move(args...); !strings.HasPrefix(out, fmt.Sprintf("0 imported, %d there already, 0 clashes", n)) {
+		s.t.Errorf("once more: %s", out)
 	}
 }
 

@@ -34,6 +34,34 @@ func BecomeOwner(dir string) error {
 	return nil
 }
 
+// BorrowOwner is BecomeOwner until back is called: for what root asks of the owner's files on the way to a file of its own.
+func BorrowOwner(dir string) (back func() error, err error) {
+	back = func() error { return nil }
+	if os.Geteuid() != 0 {
+		return back, nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return back, nil // as in BecomeOwner
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || stat.Uid == 0 {
+		return back, nil
+	}
+	gid := os.Getegid()
+	groups, err := syscall.Getgroups()
+	if err != nil {
+		return back, err
+	}
+	err = errors.Join(syscall.Setgroups([]int{int(stat.Gid)}), syscall.Setegid(int(stat.Gid)), syscall.Seteuid(int(stat.Uid)))
+	if err != nil {
+		return back, fmt.Errorf("can't take on the owner of %s (uid %d, gid %d): %w", dir, stat.Uid, stat.Gid, err)
+	}
+	return func() error {
+		return errors.Join(syscall.Seteuid(0), syscall.Setegid(gid), syscall.Setgroups(groups))
+	}, nil
+}
+
 // become changes the user for good. Groups first: after setuid they can't be changed. These calls bind all threads of the
 // process.
 func become(uid, gid int, groups []int) error {

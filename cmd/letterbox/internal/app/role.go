@@ -44,7 +44,7 @@ func (r Role) Uses(k config.Key) bool {
 		return r.holds(POP3D)
 	case "retention":
 		return r != SMTPD // EXPIRE tells clients
-	case "store", "accounts", "quota":
+	case "store", "accounts", "quota", "backup":
 		return r.holds(Store)
 	case "proxy":
 		return r != Store
@@ -75,7 +75,7 @@ func (s *process) steps() []step {
 	case Store:
 		return []step{
 			s.openStore, s.makeAccounts, s.takeRun, s.makeMetrics, s.openAdmin, s.openDeliver, s.openPickup, s.openHealth,
-			s.publishCertificate, s.openListeners, s.serveAll,
+			s.publishCertificate, s.openListeners, s.serveAll, s.startBackups,
 		}
 	case SMTPD:
 		return []step{s.findRun, s.reachDeliverer, s.makeMetrics, s.openHealth, s.openCerts, s.openListeners, s.makeSMTP, s.serveAll}
@@ -84,6 +84,6 @@ func (s *process) steps() []step {
 	}
 	return []step{
 		s.openStore, s.makeAccounts, s.takeRun, s.makeMetrics, s.openAdmin, s.openHealth, s.openCerts, s.openListeners,
-		s.makeSMTP, s.makePOP3, s.serveAll,
+		s.makeSMTP, s.makePOP3, s.serveAll, s.startBackups,
 	}
 }

@@ -27,6 +27,7 @@ type Config struct {
 	Limits   Limits
 	Store    Store
 	Keep     Keep
+	Backup   Backup
 	Metrics  Metrics
 	Log      Log
 	Accounts Accounts
@@ -128,6 +129,13 @@ type Keep struct {
 	AccountMessages int
 	TotalBytes      int64
 	TotalMessages   int
+}
+
+// Backup says which backups the owner of the store makes by itself.
+type Backup struct {
+	To    string // a folder; empty: none are made
+	Every time.Duration
+	Keep  int
 }
 
 // Metrics is the section of the monitoring listeners.

@@ -41,6 +41,25 @@ func keepKeys() []Key {
 	}}
 }
 
+// backupKeys are the section backup.
+func backupKeys() []Key {
+	return []Key{{
+		Name: "backup.to", Default: one(""), Reload: true,
+		Text: "A folder, outside the data folder and best on another disk, to which the owner of the store writes backups as `letterbox backup` " +
+			"does, each named by the store and its time. It has to be there. Empty: none are made. In a file it is relative to the file's own folder.",
+		place: func(c *Config) value { return pathValue{&c.Backup.To} },
+	}, {
+		Name: "backup.every", Default: one("1d"), Reload: true,
+		Text: "How often, counted from the youngest that is there. One that fails is tried again after a minute, then at growing distances of " +
+			"an hour at most.",
+		place: func(c *Config) value { return durationValue{&c.Backup.Every, time.Minute, 366 * day} },
+	}, {
+		Name: "backup.keep", Default: one("7"), Reload: true,
+		Text:  "How many of them stay; older ones are removed once a new one was read back. Other files in the folder are left alone.",
+		place: func(c *Config) value { return numberValue{&c.Backup.Keep, 1, 10_000} },
+	}}
+}
+
 // expiryValue is a duration that is 0 or a day at least: mail that expires within hours is a mistake.
 type expiryValue struct{ at *time.Duration }
 

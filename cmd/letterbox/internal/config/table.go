@@ -68,7 +68,7 @@ func one(s string) []string { return []string{s} }
 // Keys returns the table in the order of the reference.
 func Keys() []Key {
 	var keys []Key
-	for _, section := range [][]Key{generalKeys(), smtpKeys(), senderKeys(), pop3Keys(), tlsKeys(), proxyKeys(), boundKeys(), keepKeys(), outerKeys()} {
+	for _, section := range [][]Key{generalKeys(), smtpKeys(), senderKeys(), pop3Keys(), tlsKeys(), proxyKeys(), boundKeys(), keepKeys(), backupKeys(), outerKeys()} {
 		keys = append(keys, section...)
 	}
 	return keys

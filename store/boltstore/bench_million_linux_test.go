@@ -1,0 +1,294 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.org/letterbox/store"
+	"example.org/letterbox/store/storetest"
+)
+
+// BenchmarkMillion moves a store of a million messages of 4 KiB: a backup and its reading back, a verification and a rebuild
+// of the index, and a restore. Each begins with a cold page cache and is held against what the same disk does in the same run
+// with the same octets in one row: written and synced, or read cold. Memory is the largest anonymous resident set while it
+// went on: the index's own pages are the kernel's to take back. Deliveries are those of 64 senders, without and beside.
+//
+// LETTERBOX_MILLION is another number of messages.
+func BenchmarkMillion(b *testing.B) {
+	n := 1_000_000
+	if text := os.Getenv("LETTERBOX_MILLION"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		benchMillion(b, n)
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func benchMillion(b *testing.B, n int) {
+	s, drops := benchStore(b, 1000)
+	fillMillion(b, s, drops, n)
+	m := million{b: b, log: s.Stats().LogBytes, dir: s.dir}
+	m.disk()
+	backup := filepath.Join(b.TempDir(), "backup")
+	m.measure("backup", m.writes, func() int64 { return writeBackup(b, s, backup) })
+	m.measure("readback", m.reads, func() int64 { return checkBackup(b, backup) })
+	m.measure("verify", m.reads, func() int64 { return verifyWhole(b, s) })
+
+	directory := s.accounts.directory()
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	m.measure("rebuild", m.reads, func() int64 { return rebuild(b, s.dir) })
+	m.measure("restore", m.writes, func() int64 { return restoreWhole(b, backup) })
+
+	s, err := Open(s.dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	s.accounts.dir.Store(directory)
+	alone := storetest.Rate(b, 64, 5*time.Second, deliverTo(s, drops))
+	b.ReportMetric(alone, "deliveries/s")
+	m.beside("backup", alone, s, drops, func() { writeBackup(b, s, backup) })
+	m.beside("verify", alone, s, drops, func() { verifyWhole(b, s) })
+}
+
+// fillMillion delivers messages of 4 KiB that no two are alike.
+func fillMillion(b *testing.B, s *Store, drops []store.MaildropID, n int) {
+	var next atomic.Int64
+	random := make([]byte, 8<<20)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	done := make(chan struct{})
+	for range 256 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for {
+				i := int(next.Add(1) - 1)
+				if i >= n {
+					return
+				}
+				at := i * 977 % (len(random) - 4096)
+				if err := deliverOne(s, drops[i%len(drops)], random[at:][:4096]); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	for range 256 {
+		<-done
+	}
+	if err := s.indexer.settle(0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func deliverTo(s *Store, drops []store.MaildropID) func() error {
+	body := bytes.Repeat([]byte("0123456789012345678901234567890123456789\r\n"), 98)[:4096]
+	return func() error { return deliverOne(s, drops[rand.IntN(len(drops))], body) }
+}
+
+// million is the measure of one run.
+type million struct {
+	b             *testing.B
+	dir           string
+	log           int64
+	writes, reads float64 // octets a second, in one row
+}
+
+// disk measures what the disk does with as many octets as the log has.
+func (m *million) disk() {
+	name := filepath.Join(m.b.TempDir(), "row")
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		m.b.Fatal(err)
+	}
+	defer os.Remove(name)
+	defer file.Close()
+	piece := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{1}).Read(piece)
+	began := time.Now()
+	for off := int64(0); off < m.log && err == nil; off += int64(len(piece)) {
+		_, err = file.WriteAt(piece, off)
+	}
+	if err = errors.Join(err, unix.Fdatasync(int(file.Fd()))); err != nil {
+		m.b.Fatal(err)
+	}
+	m.writes = float64(m.log) / time.Since(began).Seconds()
+	m.cold(name)
+	began = time.Now()
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{io.NewSectionReader(file, 0, m.log)}, piece)
+	if err != nil {
+		m.b.Fatal(err)
+	}
+	m.reads = float64(n) / time.Since(began).Seconds()
+	m.b.ReportMetric(m.writes/1e6, "MB/s-write-in-a-row")
+	m.b.ReportMetric(m.reads/1e6, "MB/s-read-in-a-row")
+}
+
+// cold drops files, and those of folders, from the page cache.
+func (m *million) cold(names ...string) {
+	for _, name := range names {
+		err := filepath.WalkDir(name, func(path string, e os.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			file, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			return errors.Join(unix.Fdatasync(int(file.Fd())), unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED))
+		})
+		if err != nil {
+			m.b.Fatal(err)
+		}
+	}
+}
+
+// measure reports how f did beside the disk, and the memory that it took. f returns the octets that it was about.
+func (m *million) measure(what string, disk float64, f func() int64) {
+	m.cold(filepath.Dir(filepath.Dir(m.dir)))
+	stop, peak := make(chan struct{}), make(chan int64)
+	go watchMemory(stop, peak)
+	began := time.Now()
+	n := f()
+	rate := float64(n) / time.Since(began).Seconds()
+	close(stop)
+	m.b.ReportMetric(rate/disk, what+"-of-disk")
+	m.b.ReportMetric(rate/1e6, "MB/s-"+what)
+	m.b.ReportMetric(float64(<-peak)/(1<<20), "MiB-"+what)
+}
+
+// beside reports what is left of the rate of deliveries while f goes on.
+func (m *million) beside(what string, alone float64, s *Store, drops []store.MaildropID, f func()) {
+	m.cold(filepath.Join(m.dir, "log"))
+	var n atomic.Int64
+	ctx, cancel := context.WithCancel(m.b.Context())
+	done := make(chan struct{})
+	deliver := deliverTo(s, drops)
+	for range 64 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			for ctx.Err() == nil {
+				if err := deliver(); err != nil {
+					m.b.Error(err)
+					return
+				}
+				n.Add(1)
+			}
+		}()
+	}
+	began := time.Now()
+	f()
+	rate := float64(n.Load()) / time.Since(began).Seconds()
+	cancel()
+	for range 64 {
+		<-done
+	}
+	m.b.ReportMetric(rate/alone, "deliveries-beside-"+what)
+}
+
+// watchMemory sends the largest anonymous resident set until stop is closed, in octets.
+func watchMemory(stop <-chan struct{}, peak chan<- int64) {
+	var most int64
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := os.ReadFile("/proc/self/status")
+		if err == nil {
+			_, rest, _ := strings.Cut(string(text), "RssAnon:")
+			var kib int64
+			if _, err := fmt.Sscan(rest, &kib); err == nil {
+				most = max(most, kib<<10)
+			}
+		}
+		select {
+		case <-stop:
+			peak <- most
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// writeBackup writes a backup as durable as letterbox backup makes one.
+func writeBackup(b *testing.B, s *Store, name string) int64 {
+	file, err := os.Create(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	report, err := s.Backup(b.Context(), file)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+		b.Fatal(err)
+	}
+	return report.Octets
+}
+
+func checkBackup(b *testing.B, name string) int64 {
+	file, err := os.Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	report, err := CheckBackup(b.Context(), file)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return report.Octets
+}
+
+func verifyWhole(b *testing.B, s *Store) int64 {
+	v, err := s.Verify(b.Context())
+	if err != nil || v.Damage > 0 {
+		b.Fatal(v.Findings, err)
+	}
+	return s.Stats().LogBytes
+}
+
+func restoreWhole(b *testing.B, name string) int64 {
+	file, err := os.Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	dir := filepath.Join(b.TempDir(), "restored")
+	report, err := Restore(b.Context(), dir, file, Options{Brief: true})
+	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
+		b.Fatal(err)
+	}
+	return report.Octets
+}
+
+// rebuild opens a store that has lost its index.
+func rebuild(b *testing.B, dir string) int64 {
+	if err := os.Remove(filepath.Join(dir, "index.db")); err != nil {
+		b.Fatal(err)
+	}
+	s, err := Open(dir, Options{Brief: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n := s.Stats().LogBytes
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
