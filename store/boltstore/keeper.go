@@ -103,9 +103,9 @@ func (s *Store) Mismatch() (int64, error) {
 	if err := s.indexer.settle(0); err != nil {
 		return 0, err
 	}
-	here, want, err := s.index.balance()
+	here, want, err := s.balance()
 	if err != nil {
 		return 0, fmt.Errorf("index: %w", err)
 	}
-	return here.messages - want.present(), nil
+	return here.messages - want.messages, nil
 }
