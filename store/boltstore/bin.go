@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -105,12 +106,19 @@ func (s *Store) Undelete(ctx context.Context, address string, since time.Time) (
 	if err != nil {
 		return 0, err
 	}
+	back := 0
+	var damaged error // of the first that can't be read: it stays, and keeps back no other
 	for i := range found {
-		if err := s.restore(ctx, acc.Maildrop, &found[i]); err != nil {
-			return i, err
+		switch err := s.restore(ctx, acc.Maildrop, &found[i]); {
+		case err == nil:
+			back++
+		case !errors.Is(err, store.ErrCorrupt):
+			return back, err
+		case damaged == nil:
+			damaged = err
 		}
 	}
-	return len(found), nil
+	return back, damaged
 }
 
 // restore files one message of the bin again, under an id of its own.

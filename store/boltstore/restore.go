@@ -137,7 +137,35 @@ func (s *Store) takeBackup(ctx context.Context, r io.Reader) (store.BackupReport
 	if err == nil {
 		err = s.accounts.reserve(largest)
 	}
+	if err == nil {
+		err = s.removeStrays()
+	}
 	return report, err
+}
+
+// removeStrays deletes mail that is nobody's: its account was removed while the backup was made, which has the facts last.
+func (s *Store) removeStrays() error {
+	if err := s.indexer.settle(0); err != nil {
+		return err
+	}
+	all, err := s.index.counts()
+	if err != nil {
+		return err
+	}
+	dir := s.accounts.directory()
+	for drop := range all {
+		if dir.byDrop[drop] != nil {
+			continue
+		}
+		records, err := s.removals(drop)
+		if err == nil {
+			err = s.log.AppendAll(records)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // restoreBatch holds the messages that become durable together. While they do, the next ones are read.

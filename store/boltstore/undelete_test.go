@@ -1,7 +1,11 @@
 package boltstore
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -103,5 +107,33 @@ func TestUndeleteBesideEditAndReclaim(t *testing.T) {
 		case <-timeout:
 			panic("undelete, edit and reclaim wait for one another: the store could not even be closed")
 		}
+	}
+}
+
+// rotten flips one octet in the body of a message, which is small.
+func (ts *testStore) rotten(i int) (id store.ID) {
+	ts.Helper()
+	m := ts.pick()
+	defer m.Close()
+	at := m.places[i].pos()
+	flip(ts.T, filepath.Join(ts.dir, "log", fmt.Sprintf("%016d.seg", at.Segment)), at.Offset+200)
+	return m.Messages()[i].ID
+}
+
+// TestUndeleteOfADamagedStore: a message that can't be read keeps no other in the bin, and is told of.
+func TestUndeleteOfADamagedStore(t *testing.T) {
+	ts := newTestStore(t, Options{reclaimInterval: time.Hour, keepInterval: time.Hour, Keep: KeepPolicy{UndeleteFor: time.Hour}})
+	for i := range 5 {
+		ts.send(bytes.Repeat(fmt.Appendf(nil, "message %d\r\n", i), 20))
+	}
+	ts.rotten(0)
+	ts.remove(indices(5))
+	for _, back := range []int{4, 0} {
+		if n, err := ts.Undelete(t.Context(), "me@here.example", time.Time{}); n != back || !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("%d messages are back, want %d: %v", n, back, err)
+		}
+	}
+	if n := len(ts.pick2()); n != 4 {
+		t.Errorf("%d messages wait", n)
 	}
 }
