@@ -284,9 +284,13 @@ func (e *editor) appendRemovals() error {
 		}
 		records = append(records, some...)
 	}
-	e.s.moving.RLock()
-	defer e.s.moving.RUnlock()
-	if err := e.s.log.AppendAll(records); err != nil {
+	return e.s.appendDeletions(records)
+}
+
+func (s *Store) appendDeletions(records []*seglog.Record) error {
+	s.moving.RLock() // as write does
+	defer s.moving.RUnlock()
+	if err := s.log.AppendAll(records); err != nil {
 		return storeError(err)
 	}
 	return nil

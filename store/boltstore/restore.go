@@ -159,7 +159,7 @@ func (s *Store) removeStrays() error {
 		}
 		records, err := s.removals(drop)
 		if err == nil {
-			err = s.log.AppendAll(records)
+			err = s.appendDeletions(records)
 		}
 		if err != nil {
 			return err
