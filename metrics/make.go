@@ -48,6 +48,12 @@ func (k maker) counterVec(name string, labels ...string) *prometheus.CounterVec 
 	return c
 }
 
+func (k maker) gauge(name string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: k.find(name, Gauge).Help})
+	k.registry.MustRegister(g)
+	return g
+}
+
 func (k maker) gaugeVec(name string, labels ...string) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: k.find(name, Gauge).Help}, labels)
 	k.registry.MustRegister(g)

@@ -40,6 +40,7 @@ func full() *Metrics {
 			Oldest: now, LastBackup: now, LastVerify: now}
 	})
 	m.Accounts(func() []store.Account { return []store.Account{{Address: "me@localhost", Messages: 3, Octets: 4096}} })
+	m.Canary([]string{"smtp", "login"}).Round("", time.Now(), time.Second)
 	times := NewTimes()
 	m.AddTimes(times)
 	times.Synced(time.Millisecond)

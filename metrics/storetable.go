@@ -71,6 +71,7 @@ func storeTable() []Instrument {
 		gauge("catchalls", Number, "Directory", "Catch-alls."),
 		gauge("log_bytes", Bytes, "Size on disk", "Size of the log on disk."),
 		gauge("index_bytes", Bytes, "Size on disk", "Size of the index on disk."),
+		gauge("history_bytes", Bytes, "Size on disk", "Size of the history on disk."),
 		gauge("log_segments", Number, "Files of the log", "Files of the log."),
 		free, live, lag,
 		gauge("pending_records", Number, "Records not in the index yet", "Records that are durable and not yet in the index."),
@@ -81,5 +82,6 @@ func storeTable() []Instrument {
 		counter("reclaimed_segments", Number, "Files reclaimed", "Files of the log whose space was given back."),
 		counter("reclaimed_bytes", Bytes, "Space reclaimed", "Octets of these files."),
 		checks, takeovers,
+		counter("history_dropped_lines", Number, "History dropped", "Lines of the history that could not be written, or had no room to wait for it."),
 	}
 }

@@ -75,7 +75,7 @@ type Instrument struct {
 // Instruments returns the table, in the order of the dashboard.
 func Instruments() []Instrument {
 	return slices.Concat(processTable(), sessionTable("smtp", SMTPD, RowSMTP), smtpTable(), sessionTable("pop3", POP3D, RowPOP3),
-		pop3Table(), mailTable(), storeTable(), tlsTable())
+		pop3Table(), mailTable(), canaryTable(), storeTable(), tlsTable())
 }
 
 func processTable() []Instrument {

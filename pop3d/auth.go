@@ -89,7 +89,7 @@ func (s *session) enter(m store.Maildrop, mechanism, name string) reply {
 	s.box, s.state = newMaildrop(m, printable(name)), transaction
 	s.conn.busy = m.Active
 	s.loggedIn, s.result = loginOK, resultDropped
-	s.srv.observer.Login(mechanism, loginOK)
+	s.observer.Login(mechanism, loginOK)
 	return positive("maildrop has " + s.box.summary())
 }
 
@@ -128,5 +128,5 @@ func (s *session) refuse(mechanism string, err error) reply {
 func (s *session) fail(mechanism, result string) {
 	s.loggedIn = result
 	s.failures++
-	s.srv.observer.Login(mechanism, result)
+	s.observer.Login(mechanism, result)
 }

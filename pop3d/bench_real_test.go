@@ -4,14 +4,16 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 
 	"example.org/letterbox/store"
 )
 
 // BenchmarkRealRetr retrieves messages from the store on disk over loopback, each of them in turn; "copy" is the same octets
-// over a bare connection, in as many writes as there are replies.
+// over a bare connection, in the same packets: as many octets in each write as a session writes, which is looked up first.
 func BenchmarkRealRetr(b *testing.B) {
 	for _, c := range []struct {
 		name      string
@@ -37,29 +39,82 @@ func BenchmarkRealRetr(b *testing.B) {
 			rounds(b, client.r, client.conn, ask, reply, c.pipelined)
 		})
 		b.Run(c.name+"/copy", func(b *testing.B) {
+			packets := packetsOf(b, s, ask, len(reply)*c.pipelined)
 			ours, theirs := loopback(b)
-			go echo(theirs, reply)
+			go echo(theirs, bytes.Repeat(reply, c.pipelined), packets, c.pipelined)
 			rounds(b, ours, ours, ask, reply, c.pipelined)
 		})
 	}
 }
 
-// echo answers each line with reply, in packets of the size in which a session writes.
-func echo(conn io.ReadWriter, reply []byte) {
-	request := make([]byte, 64<<10)
-	answers := bytes.Repeat(reply, 100)
-	for {
+// packetLog notes how many octets each write has.
+type packetLog struct {
+	net.Conn
+	mu    sync.Mutex
+	sizes []int
+}
+
+// NetConn lets a session end its direction of the connection.
+func (p *packetLog) NetConn() net.Conn { return p.Conn }
+
+func (p *packetLog) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	p.sizes = append(p.sizes, len(b)) // before a client can have it
+	p.mu.Unlock()
+	return p.Conn.Write(b)
+}
+
+// take returns what was noted and forgets it.
+func (p *packetLog) take() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sizes := p.sizes
+	p.sizes = nil
+	return sizes
+}
+
+// packetsOf returns in which pieces a session writes so many octets of answer to what ask sends, once its buffers have grown.
+func packetsOf(b *testing.B, s store.Pickup, ask func(first int) []byte, octets int) []int {
+	b.Helper()
+	seen := make(chan *packetLog, 1)
+	server := serveWrapped(b, func(c net.Conn) net.Conn {
+		p := &packetLog{Conn: c}
+		seen <- p
+		return p
+	}, s, unobserved)
+	client := server.login()
+	log := <-seen
+	var packets []int
+	for range 3 {
+		log.take()
+		client.send(string(ask(0)))
+		if _, err := io.CopyN(io.Discard, client.r, int64(octets)); err != nil {
+			b.Fatal(err)
+		}
+		packets = log.take()
+	}
+	client.ask("QUIT", "+OK*")
+	return packets
+}
+
+// echo answers so many lines with answer, in these packets.
+func echo(conn io.ReadWriter, answer []byte, packets []int, lines int) {
+	request := make([]byte, 8<<10)
+	for left := lines; ; {
 		n, err := conn.Read(request)
 		if err != nil {
 			return
 		}
-		rest := answers[:bytes.Count(request[:n], []byte("\n"))*len(reply)]
-		for len(rest) > 0 {
-			n, err := conn.Write(rest[:min(len(rest), outBuffer)])
-			if err != nil {
+		if left -= bytes.Count(request[:n], []byte("\n")); left > 0 {
+			continue
+		}
+		left = lines
+		rest := answer
+		for _, size := range packets {
+			if _, err := conn.Write(rest[:size]); err != nil {
 				return
 			}
-			rest = rest[n:]
+			rest = rest[size:]
 		}
 	}
 }
@@ -69,6 +124,7 @@ func rounds(b *testing.B, r io.Reader, w io.Writer, ask func(first int) []byte, 
 	b.SetBytes(int64(len(reply)))
 	b.ReportAllocs()
 	replies := make([]byte, len(reply)*n)
+	b.ResetTimer() // a login costs as much as thousands of messages
 	for i := 0; i < b.N; i += n {
 		if _, err := w.Write(ask(i)); err != nil {
 			b.Fatal(err)

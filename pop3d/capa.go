@@ -42,7 +42,8 @@ func (s *session) expire() string {
 
 // multiline is a positive reply with these lines behind it.
 func multiline(text string, lines []string) reply {
-	return reply{ok: true, text: text, body: func(w *writer) error {
+	return reply{ok: true, text: text, body: func(s *session, _ int) error {
+		w := &s.out
 		for _, line := range lines {
 			w.text(line + "\r\n")
 		}

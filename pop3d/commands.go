@@ -3,7 +3,6 @@ package pop3d
 import (
 	"bytes"
 	"strconv"
-	"strings"
 )
 
 // state is where a session stands (RFC 1939 section 3). UPDATE has no commands, so no value.
@@ -31,6 +30,7 @@ const (
 
 // command is one row of the table.
 type command struct {
+	verb   string
 	states state
 	shape  shape
 	// password: refused where a password may not be sent, before it is.
@@ -43,7 +43,7 @@ type command struct {
 // commandTable returns the commands by verb in upper case: RFC 1939 sections 4 to 7, RFC 2449 section 5, RFC 2595
 // section 4, RFC 5034 section 4, and RFC 6856 sections 2 and 3.
 func commandTable() map[string]command {
-	return map[string]command{
+	table := map[string]command{
 		"CAPA": {states: anyState, shape: noArgument, run: (*session).capa},
 		"LANG": {states: anyState, shape: perhapsWord, run: (*session).lang},
 		"QUIT": {states: anyState, shape: noArgument, run: (*session).quit},
@@ -63,23 +63,37 @@ func commandTable() map[string]command {
 		"RSET": {states: transaction, shape: noArgument, run: (*session).rset},
 		"NOOP": {states: transaction, shape: noArgument, run: (*session).noop},
 	}
+	for verb, c := range table {
+		c.verb = verb
+		table[verb] = c
+	}
+	return table
 }
 
 // request is a command's arguments, checked for their shape and copied out of the buffer.
 type request struct {
 	words []string
 	rest  string
-	// numbers holds one or two of them; none where perhapsNumber had none.
-	numbers []int64
+	// numbers holds one or two of them, as count says; none where perhapsNumber had none.
+	numbers [2]int64
+	count   int
 }
 
-// split parts a line into its verb in upper case, empty when it can be none of ours, and what follows the first space.
-func split(line []byte) (verb string, argument []byte) {
+// find returns the row of the table that a line asks for, whatever the case of its verb, and what follows the first space.
+func (s *Server) find(line []byte) (c command, argument []byte, known bool) {
 	word, argument, _ := bytes.Cut(line, []byte(" "))
-	if len(word) > len("CAPA") {
-		return "", argument
+	var verb [len("CAPA")]byte
+	if len(word) > len(verb) {
+		return command{}, argument, false
 	}
-	return string(bytes.ToUpper(word)), argument
+	for i, b := range word {
+		if 'a' <= b && b <= 'z' {
+			b -= 'a' - 'A'
+		}
+		verb[i] = b
+	}
+	c, known = s.commands[string(verb[:len(word)])]
+	return c, argument, known
 }
 
 // parse checks the argument against the shape. The text says what is wrong with it, and is empty when nothing is.
@@ -91,22 +105,29 @@ func (s shape) parse(argument []byte) (q request, wrong string) {
 		q.rest = string(argument)
 		return q, ""
 	}
-	q.words = strings.FieldsFunc(string(argument), func(r rune) bool { return r == ' ' })
+	var fields [3][]byte // the third shows that there are too many
+	n := 0
+	for left := bytes.Trim(argument, " "); len(left) > 0 && n < len(fields); n++ {
+		fields[n], left, _ = bytes.Cut(left, []byte(" "))
+		left = bytes.TrimLeft(left, " ")
+	}
 	least, most := s.count()
 	switch {
-	case len(q.words) < least:
+	case n < least:
 		return q, "an argument is missing"
-	case len(q.words) > most:
+	case n > most:
 		return q, "there is an argument too many"
-	case s == words || s == oneWord || s == perhapsWord:
-		return q, ""
 	}
-	for _, word := range q.words {
-		n, ok := parseNumber(word)
-		if !ok {
+	for _, field := range fields[:n] {
+		if s == words || s == oneWord || s == perhapsWord {
+			q.words = append(q.words, string(field))
+			continue
+		}
+		var ok bool
+		if q.numbers[q.count], ok = parseNumber(string(field)); !ok {
 			return q, "an argument is not a number"
 		}
-		q.numbers = append(q.numbers, n)
+		q.count++
 	}
 	return q, ""
 }

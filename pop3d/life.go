@@ -18,7 +18,7 @@ const (
 
 // run serves the session and closes its connection. A panic ends this session and no other.
 func (s *session) run() {
-	s.srv.observer.SessionStart(s.listener.Name)
+	s.observer.SessionStart(s.listener.Name)
 	why := endPanic
 	defer func() {
 		if p := recover(); p != nil {
@@ -37,7 +37,7 @@ func (s *session) finish(why end) {
 	if s.box != nil {
 		s.close()
 		if marks := len(s.box.marked()); marks > s.box.gone {
-			s.srv.observer.Discarded(marks)
+			s.observer.Discarded(marks)
 		}
 		account, retrieved, deleted, octets = s.box.account, s.box.retrieved, s.box.gone, s.box.octets
 	}
@@ -57,7 +57,7 @@ func (s *session) finish(why end) {
 	}
 	e.Str("result", s.result).Str("reason", string(why)).Int("retrieved", retrieved).Int("deleted", deleted).
 		Int64("octets", octets).Dur("took", took).Msg("session")
-	s.srv.observer.SessionEnd(s.listener.Name, string(why), took, s.in.octets, s.out.octets)
+	s.observer.SessionEnd(s.listener.Name, string(why), took, s.in.octets, s.out.octets)
 }
 
 // hangUp closes the connection; behind a reply it gives the client time to read it.

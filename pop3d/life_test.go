@@ -1,16 +1,21 @@
 package pop3d
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"example.org/letterbox/store"
 )
 
 func TestBusy(t *testing.T) {
@@ -216,5 +221,70 @@ func TestListingIsNeverSilent(t *testing.T) {
 		if took := time.Since(began); took < time.Minute || silent > 2*probeInterval {
 			t.Errorf("the store heard nothing for %v of %v", silent, took)
 		}
+	})
+}
+
+// idlePickup is a store whose maildrops want to know when their session waits.
+type idlePickup struct {
+	*fakeStore
+	idle func()
+}
+
+func (p idlePickup) Open(ctx context.Context, l store.Login) (store.Maildrop, error) {
+	m, err := p.fakeStore.Open(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return idleDrop{m, p.idle}, nil
+}
+
+type idleDrop struct {
+	store.Maildrop
+	idle func()
+}
+
+func (d idleDrop) Idle() { d.idle() }
+
+// The store hears that the session waits once all that came was answered, and of a client that moves once a second.
+func TestStoreHearsOfTheClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idle, answered := 0, 0
+		mail := newFake("a\r\n")
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			pickup := idlePickup{mail, func() { idle++ }}
+			New(Config{Hostname: "h", Store: pickup}, Policy{Plaintext: PlaintextAlways}).Handle(ours, Listener{Name: "test"})
+		}()
+		go func() {
+			for r := bufio.NewReader(theirs); ; answered++ {
+				if _, err := r.ReadString('\n'); err != nil {
+					return
+				}
+			}
+		}()
+		send := func(commands string, answers, idles, moves int) {
+			t.Helper()
+			was, wasIdle, wasActive := answered, idle, mail.active
+			fmt.Fprint(theirs, commands)
+			synctest.Wait()
+			if answered-was != answers || idle-wasIdle != idles || mail.active-wasActive != moves {
+				t.Errorf("%q: %d answers, %d times idle, %d moves; want %d, %d, %d",
+					commands, answered-was, idle-wasIdle, mail.active-wasActive, answers, idles, moves)
+			}
+		}
+		synctest.Wait()
+		send("USER "+testName+"\r\n", 1, 0, 0)
+		// Each write of answers is a move, too.
+		send("PASS "+testSecret+"\r\n", 1, 1, 1)
+		send(strings.Repeat("NOOP\r\n", 60), 60, 1, 2)
+		time.Sleep(activeEvery / 2)
+		send("NOOP\r\nNOOP\r\n", 2, 1, 1)
+		time.Sleep(activeEvery)
+		send("NOOP\r\n", 1, 1, 2)
+		send("QUIT\r\n", 1, 0, 0)
+		theirs.Close()
+		<-done
 	})
 }

@@ -3,6 +3,7 @@ package pop3d
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -15,7 +16,8 @@ type maildrop struct {
 	store.Maildrop
 	account  string // as the client wrote it when it logged in
 	messages []store.Message
-	deleted  []bool // by index; nil until the first DELE
+	active   time.Time // when the store heard last that the client moved
+	deleted  []bool    // by index; nil until the first DELE
 	// What STAT tells: messages not marked as deleted, and their octets.
 	count int
 	size  int64
@@ -41,6 +43,13 @@ func (b *maildrop) reset() {
 
 // isDeleted tells whether index i is marked.
 func (b *maildrop) isDeleted(i int) bool { return b.deleted != nil && b.deleted[i] }
+
+// idle gives the store the time until the client's next command.
+func (b *maildrop) idle() {
+	if m, ok := b.Maildrop.(store.Idler); ok {
+		m.Idle()
+	}
+}
 
 // marked returns the marked indices in order.
 func (b *maildrop) marked() []int {
@@ -103,14 +112,15 @@ const listLine = 96
 // listing answers a command that tells one thing of one message or of all: the message's number, a space, and what tell
 // appends.
 func (s *session) listing(q request, text string, tell func([]byte, *store.Message) []byte) reply {
-	if len(q.numbers) == 1 {
+	if q.count == 1 {
 		i, failure, ok := s.box.find(q.numbers[0])
 		if !ok {
 			return failure
 		}
 		return positive(string(tell(append(strconv.AppendInt(nil, int64(i)+1, 10), ' '), &s.box.messages[i])))
 	}
-	return reply{ok: true, text: text, body: func(w *writer) error {
+	return reply{ok: true, text: text, body: func(s *session, _ int) error {
+		w := &s.out
 		for i := range s.box.messages {
 			if s.box.isDeleted(i) {
 				continue
@@ -184,7 +194,7 @@ func (s *session) update() (reply, bool) {
 		return r, false
 	}
 	s.box.gone = len(marks)
-	s.srv.observer.Deleted(len(marks))
+	s.observer.Deleted(len(marks))
 	return reply{}, true
 }
 

@@ -104,4 +104,6 @@ type Listener struct {
 	TLS  bool   // implicit TLS (RFC 8314 section 3.1): the handshake comes before the greeting
 	// TLSInFront says that a proxy speaks TLS with the client: passwords are as safe as under TLS, and there is no STLS.
 	TLSInFront bool
+	// Quiet sessions are neither counted nor logged: letterbox's own look whether mail flows.
+	Quiet bool
 }

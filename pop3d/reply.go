@@ -2,6 +2,7 @@ package pop3d
 
 import (
 	"errors"
+	"strconv"
 
 	"example.org/letterbox/store"
 )
@@ -25,7 +26,12 @@ type reply struct {
 	text string
 	// body writes the lines behind the first one, with the final dot. When it fails before any octet left, the whole
 	// reply is replaced by a negative one, else the connection is cut.
-	body func(*writer) error
+	body func(s *session, message int) error
+	// message is the index of the message that body is about, if it is about one.
+	message int
+	// octets stand in front of text, if sized is set.
+	octets int64
+	sized  bool
 	// bad says that the command was unknown, malformed or out of place, which only so many may be.
 	bad bool
 	// end says that the session is over once this reply is out.
@@ -56,7 +62,11 @@ func (w *writer) status(r reply) {
 	if r.code != codeNone {
 		w.text(" [" + string(r.code) + "]")
 	}
-	if r.text != "" {
+	switch {
+	case r.sized:
+		w.ensure(len(" ") + 20 + len(r.text))
+		w.buf = append(strconv.AppendInt(append(w.buf, ' '), r.octets, 10), r.text...)
+	case r.text != "":
 		w.text(" ")
 		w.text(r.text)
 	}

@@ -56,8 +56,9 @@ func (s *Server) Handle(c net.Conn, l Listener) {
 		return
 	}
 	defer s.leave(g)
-	s.observer.Connection(l.Name, connectionAccepted)
-	newSession(s, g, l).run()
+	ss := newSession(s, g, l)
+	ss.observer.Connection(l.Name, connectionAccepted)
+	ss.run()
 }
 
 // Busy turns c away because there are too many connections already, and closes it. It takes a few seconds at most.

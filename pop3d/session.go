@@ -20,6 +20,7 @@ type session struct {
 	srv      *Server
 	policy   *Policy
 	listener Listener
+	observer Observer
 	id       string
 	began    time.Time
 	log      zerolog.Logger
@@ -32,6 +33,9 @@ type session struct {
 	proxied bool
 	in      lineReader
 	out     writer
+	message exactReader // the one that is sent
+	// moment is when what is at hand came from the client, or the command before it was through.
+	moment time.Time
 	// cut closes without a farewell, so that what was sent can't be taken for all.
 	cut bool
 
@@ -59,7 +63,10 @@ func newSession(srv *Server, g *guard, l Listener) *session {
 	if c, ok := g.Conn.(interface{ Proxied() bool }); ok {
 		s.proxied = c.Proxied()
 	}
-	s.log = srv.config.Log
+	s.log, s.observer = srv.config.Log, srv.observer
+	if l.Quiet {
+		s.log, s.observer = zerolog.Nop(), nobody{}
+	}
 	s.in.src, s.out.dst, s.out.pool = g, g, srv.buffers
 	return s
 }
@@ -106,7 +113,7 @@ func (s *session) respond(r reply) reply {
 	if r.body == nil {
 		return r
 	}
-	err := r.body(&s.out)
+	err := r.body(s, r.message)
 	switch {
 	case err == nil && s.out.err == nil:
 		return r
@@ -127,10 +134,10 @@ func (s *session) respond(r reply) reply {
 
 // command runs one line: it finds its row of the table, and counts and writes the reply, which it returns.
 func (s *session) command(line []byte) reply {
-	began := time.Now()
+	began := s.moment
 	s.commands++
-	verb, argument := split(line)
-	cmd, known := s.srv.commands[verb]
+	cmd, argument, known := s.srv.find(line)
+	verb := cmd.verb
 	if verb != "PASS" {
 		s.name = "" // PASS comes immediately after USER (RFC 1939 section 7)
 	}
@@ -147,7 +154,8 @@ func (s *session) command(line []byte) reply {
 		r = s.execute(cmd, line, argument)
 	}
 	r = s.respond(s.limit(r))
-	s.srv.observer.Command(verb, r.ok, time.Since(began))
+	s.moment = time.Now()
+	s.observer.Command(verb, r.ok, s.moment.Sub(began))
 	return r
 }
 
@@ -169,10 +177,19 @@ func (s *session) execute(cmd command, line, argument []byte) reply {
 	if wrong != "" {
 		return rejected(wrong)
 	}
-	if s.box != nil {
+	s.active()
+	return cmd.run(s, q)
+}
+
+// activeEvery is how often the store hears of commands that come one after the other.
+const activeEvery = time.Second
+
+// active tells the store that the client moved.
+func (s *session) active() {
+	if s.box != nil && s.moment.Sub(s.box.active) >= activeEvery {
+		s.box.active = s.moment
 		s.box.Active()
 	}
-	return cmd.run(s, q)
 }
 
 // unknown answers a line whose verb is not in the table.
@@ -216,6 +233,9 @@ func (s *session) next() (line []byte, failure reply, ok bool) {
 		}
 		if err == nil {
 			s.out.release()
+			if s.box != nil {
+				s.box.idle()
+			}
 			if deadline.IsZero() {
 				deadline = s.deadline()
 			}
@@ -223,6 +243,7 @@ func (s *session) next() (line []byte, failure reply, ok bool) {
 		}
 		if err == nil {
 			err = s.in.fill()
+			s.moment = time.Now()
 		}
 		if err != nil {
 			return nil, s.unreadable(err), false

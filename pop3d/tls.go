@@ -48,10 +48,10 @@ func (s *session) handshake() end {
 	}
 	if err != nil {
 		s.event(zerolog.DebugLevel).Err(err).Msg("TLS handshake failed")
-		s.srv.observer.Handshake(s.listener.Name, "none", "failed")
+		s.observer.Handshake(s.listener.Name, "none", "failed")
 		return endHandshake
 	}
-	s.srv.observer.Handshake(s.listener.Name, versionName(conn.ConnectionState().Version), "ok")
+	s.observer.Handshake(s.listener.Name, versionName(conn.ConnectionState().Version), "ok")
 	s.tls, s.out.dst = conn, conn
 	s.in = lineReader{src: conn, octets: s.in.octets}
 	s.unicode = false // RFC 2595 section 4: what the client said in clear is forgotten

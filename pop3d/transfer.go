@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strconv"
 )
 
 // topChunk is how much of a message TOP reads at a time: most headers fit, and more would be read in vain.
@@ -18,21 +17,24 @@ func (s *session) retr(q request) reply {
 	if !ok {
 		return failure
 	}
-	size := s.box.messages[i].Octets
-	return reply{ok: true, text: strconv.FormatInt(size, 10) + " octets", body: func(w *writer) error {
-		r, err := s.retrieve(i)
-		if err != nil {
-			return err
-		}
-		defer r.src.Close()
-		err = s.send(w, r, size, wideBuffer)
-		if err == nil {
-			s.box.retrieved++
-			s.box.octets += size
-		}
-		s.srv.observer.Retrieved(size-r.left, err == nil)
+	return reply{ok: true, octets: s.box.messages[i].Octets, sized: true, text: " octets", message: i, body: (*session).whole}
+}
+
+// whole sends the message at index i.
+func (s *session) whole(i int) error {
+	r, err := s.retrieve(i)
+	if err != nil {
 		return err
-	}}
+	}
+	defer r.close()
+	size := r.left
+	err = s.send(&s.out, r, size, wideBuffer)
+	if err == nil {
+		s.box.retrieved++
+		s.box.octets += size
+	}
+	s.observer.Retrieved(size-r.left, err == nil)
+	return err
 }
 
 // top is RFC 1939 section 7.
@@ -41,23 +43,24 @@ func (s *session) top(q request) reply {
 	if !ok {
 		return failure
 	}
-	return reply{ok: true, text: "top of message follows", body: func(w *writer) error {
+	return reply{ok: true, text: "top of message follows", message: i, body: func(s *session, i int) error {
 		r, err := s.retrieve(i)
 		if err != nil {
 			return err
 		}
-		defer r.src.Close()
-		return s.send(w, &topReader{src: r, lines: q.numbers[1]}, r.left, topChunk)
+		defer r.close()
+		return s.send(&s.out, &topReader{src: r, lines: q.numbers[1]}, r.left, topChunk)
 	}}
 }
 
-// retrieve asks the store for the message at index i.
+// retrieve asks the store for the message at index i. What it returns is valid until the next call.
 func (s *session) retrieve(i int) (*exactReader, error) {
 	r, err := s.box.Retrieve(s.context(), i)
 	if err != nil {
 		return nil, err
 	}
-	return &exactReader{src: r, left: s.box.messages[i].Octets}, nil
+	s.message = exactReader{src: r, left: s.box.messages[i].Octets}
+	return &s.message, nil
 }
 
 // send writes what r gives, of a message of so many octets, chunk by chunk, dot-stuffed, and the final dot. The dot, and with it the message's last octets, go out only
@@ -98,8 +101,14 @@ func maskNULs(p []byte) {
 
 // exactReader gives what src holds and fails where that is not exactly what was announced.
 type exactReader struct {
-	src  io.ReadCloser
+	src  io.ReadCloser // nil once it was closed
 	left int64
+}
+
+// close lets go of src.
+func (r *exactReader) close() {
+	r.src.Close() //nolint:errcheck // all that was wanted of it has been read
+	r.src = nil
 }
 
 func (r *exactReader) Read(p []byte) (int, error) {

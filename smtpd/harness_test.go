@@ -24,6 +24,7 @@ type recorder struct {
 	next      uint64
 	messages  []delivered
 	discarded int
+	noted     []store.Refusal
 
 	resolve func(store.Attempt) (store.Target, error) // nil: see local
 	begin   func() error
@@ -84,6 +85,18 @@ func (r *recorder) Begin(_ context.Context, e store.Envelope) (store.Draft, erro
 	d := &draft{r: r, from: e.From}
 	binary.BigEndian.PutUint64(d.id[8:], r.next)
 	return d, nil
+}
+
+func (r *recorder) Note(n store.Refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.noted = append(r.noted, n)
+}
+
+func (r *recorder) notes() []store.Refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.noted)
 }
 
 func (r *recorder) all() []delivered {

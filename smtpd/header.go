@@ -20,7 +20,7 @@ const (
 
 // header passes a message on in its canonical form, and reads the header meanwhile. What only we may say is left out:
 // Return-Path (RFC 5321 section 4.4), and Authentication-Results in our name (RFC 8601 section 5). Everything else stays as
-// it is, octet for octet. It takes linear time, holds maxFieldHead octets and maxPlaces addresses at most, and pieces may be
+// it is, octet for octet. It takes linear time, holds maxFieldHead octets, maxPlaces addresses and a Message-ID at most, and pieces may be
 // cut anywhere.
 type header struct {
 	w      io.Writer
@@ -37,6 +37,7 @@ type header struct {
 	fields  int
 	hops    int      // Received fields
 	places  []string // distinct values of Delivered-To
+	msgID   string   // the value of the first Message-ID
 	fault   kind     // why the message is refused
 	written bool     // something was passed on
 }
@@ -57,6 +58,7 @@ const (
 	unsigned           // held until it is known in whose name it is
 	dropped
 	collected // passed, and the value is kept
+	named     // a Message-ID, passed, and the value is kept
 )
 
 // Write takes the next canonical piece.
@@ -121,7 +123,7 @@ func (h *header) take(p []byte) error {
 			return nil
 		}
 		return h.release(rest)
-	case collected:
+	case collected, named:
 		h.collect(p)
 	}
 	return h.emit(p)
@@ -147,6 +149,8 @@ func (h *header) name(seen int) {
 		h.field, h.author = unsigned, authserv{at: colon + 1}
 	case bytes.EqualFold(name, []byte("Delivered-To")):
 		h.field = collected
+	case bytes.EqualFold(name, []byte("Message-ID")):
+		h.field = named
 	case bytes.EqualFold(name, []byte("Received")):
 		h.field = passed
 		if h.hops++; h.hops > h.bounds.hops {
@@ -176,14 +180,14 @@ func (h *header) release(rest []byte) error {
 	if err := h.emit(h.held); err != nil {
 		return err
 	}
-	if h.field == collected {
+	if h.field == collected || h.field == named {
 		h.held = append(h.held[:0], h.held[bytes.IndexByte(h.held, ':')+1:]...)
 		h.collect(rest)
 	}
 	return h.emit(rest)
 }
 
-// collect keeps the value of a Delivered-To. One that is too long for an address of ours is cut.
+// collect keeps the value of a Delivered-To or a Message-ID. One that is too long for either is cut.
 func (h *header) collect(p []byte) {
 	h.held = append(h.held, p[:min(len(p), max(0, maxFieldHead-len(h.held)))]...)
 }
@@ -196,9 +200,22 @@ func (h *header) endField() {
 		if !slices.Contains(h.places, place) {
 			h.places = append(h.places, place)
 		}
+	case h.field == named && h.msgID == "":
+		h.msgID = messageID(h.held)
 	case h.field == unsigned: // it says nothing, in nobody's name
 		h.field = dropped
 	}
+}
+
+// messageID returns what stands between the angle brackets of a Message-ID (RFC 5322 section 3.6.4), or else the whole value.
+func messageID(value []byte) string {
+	value = bytes.TrimSpace(value)
+	if _, id, ok := bytes.Cut(value, []byte("<")); ok {
+		if id, _, ok = bytes.Cut(id, []byte(">")); ok {
+			value = bytes.TrimSpace(id)
+		}
+	}
+	return string(value[:min(len(value), store.MaxMessageID)])
 }
 
 // emit passes p on. A message whose first line is no field has no header.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.org/letterbox/store"
 )
 
 // The bounds of a header where a Policy does not say otherwise.
@@ -43,6 +45,7 @@ func FuzzHeader(f *testing.F) {
 		"Authentication-Results: \r\nReceived: x\r\n", "Authentication-Results: mx.a.test.;\r\n", "Authentication-Results: ;mx.a.test\r\n",
 		"Delivered-To: ann@a.test\r\n\t\r\nDelivered-To:\r\n ann@a.test\r\n\r\nDelivered-To: x\r\n", " y\r\nReturn-Path: <x>\r\n",
 		"Return-Path: x\r\n\r\nReturn-Path: y\r\n", "Return-Path: x\r\nno field\r\nReturn-Path: y\r\n", "", "\r\n", "a\nb:c\rd",
+		"Message-ID: <one@b.test>\r\nMESSAGE-id :two\r\n", "Message-ID:\r\n (c)\r\n\t< one@b.test >\r\nX: <y>\r\n", "Message-ID:\r\nMessage-ID: <\r\n\r\nMessage-ID: x\r\n",
 	} {
 		f.Add(s, uint8(0))
 		f.Add(s, uint8(5))
@@ -57,8 +60,8 @@ func FuzzHeader(f *testing.F) {
 		if h.fault != want.fault {
 			t.Fatalf("%q: fault %d, want %d", s, h.fault, want.fault)
 		}
-		if want.fault == noKind && (got != want.text || !slices.Equal(h.places, want.places)) {
-			t.Errorf("%q in pieces of %d:\ngot  %q %q\nwant %q %q", s, piece+1, got, h.places, want.text, want.places)
+		if want.fault == noKind && (got != want.text || !slices.Equal(h.places, want.places) || h.msgID != want.msgID) {
+			t.Errorf("%q in pieces of %d:\ngot  %q %q %q\nwant %q %q %q", s, piece+1, got, h.places, h.msgID, want.text, want.places, want.msgID)
 		}
 	})
 }
@@ -66,14 +69,16 @@ func FuzzHeader(f *testing.F) {
 type modeled struct {
 	text   string
 	places []string
+	msgID  string
 	fault  kind
 	long   bool
 }
 
 var (
-	modelName   = regexp.MustCompile(`^([^:\r]*?)[ \t]*:`)
-	modelQuoted = regexp.MustCompile(`^"((?s:[^"\\]|\\.)*)"`)
-	modelEscape = regexp.MustCompile(`(?s)\\(.)`)
+	modelName     = regexp.MustCompile(`^([^:\r]*?)[ \t]*:`)
+	modelQuoted   = regexp.MustCompile(`^"((?s:[^"\\]|\\.)*)"`)
+	modelBrackets = regexp.MustCompile(`^[^<]*<([^>]*)>`)
+	modelEscape   = regexp.MustCompile(`(?s)\\(.)`)
 )
 
 // modelHeader is what becomes of a canonical message.
@@ -105,6 +110,14 @@ func modelHeader(s string) (m modeled) {
 		case "delivered-to":
 			if place := strings.TrimSpace(value); len(m.places) < maxPlaces && !slices.Contains(m.places, place) {
 				m.places = append(m.places, place)
+			}
+		case "message-id":
+			if m.msgID == "" {
+				m.msgID = strings.TrimSpace(value)
+				if inner := modelBrackets.FindStringSubmatch(m.msgID); inner != nil {
+					m.msgID = strings.TrimSpace(inner[1])
+				}
+				m.msgID = m.msgID[:min(len(m.msgID), store.MaxMessageID)]
 			}
 		}
 		m.text += field

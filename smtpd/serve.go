@@ -20,7 +20,7 @@ const patience = 24 * time.Hour
 
 // serve runs the session to its end, and closes the connection.
 func (s *session) serve() {
-	s.server.observer.SessionStart(s.listener.Name)
+	s.observer.SessionStart(s.listener.Name)
 	if s.handshake() == nil && s.quietStart() {
 		s.speak()
 	}
@@ -96,9 +96,9 @@ func (s *session) report() {
 	took := time.Since(s.guard.started)
 	s.log.Info().Str("reason", e.reason).Int64("octets", in).Dur("took", took).Msg("session")
 	if handshaking {
-		s.server.observer.Handshake(s.listener.Name, "none", "failed")
+		s.observer.Handshake(s.listener.Name, "none", "failed")
 	}
-	s.server.observer.SessionEnd(s.listener.Name, e.reason, took, in, out)
+	s.observer.SessionEnd(s.listener.Name, e.reason, took, in, out)
 }
 
 // oneShot is a listener with one connection. Accept returns it, and the second time blocks until it is over.

@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// Hostname is the name in the greeting and in Received fields.
 	Hostname string
-	// Store takes the messages.
+	// Store takes the messages. Where it is a store.Noter, too, it is told what is refused.
 	Store store.Deliverer
 	// TLS serves STARTTLS and listeners with implicit TLS; nil means no STARTTLS.
 	TLS *tls.Config
@@ -36,6 +36,8 @@ type Listener struct {
 	LMTP bool   // RFC 2033
 	// TLSInFront means that a proxy speaks TLS to the client: STARTTLS is not offered.
 	TLSInFront bool
+	// Quiet sessions are neither counted nor logged: letterbox's own look whether mail flows.
+	Quiet bool
 }
 
 // Server receives mail on connections that others have accepted.
@@ -43,6 +45,7 @@ type Server struct {
 	config   Config
 	tls      *tls.Config
 	observer Observer
+	noter    store.Noter // nil: the store keeps no history
 	senders  *senderDomains
 	rules    atomic.Pointer[rules]
 	buffers  sync.Pool
@@ -65,6 +68,7 @@ func New(c Config, p Policy) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.buffers.New = func() any { return new([bufferBytes]byte) }
+	s.noter, _ = c.Store.(store.Noter)
 	if s.observer == nil {
 		s.observer = unobserved{}
 	}
@@ -96,8 +100,24 @@ func (s *Server) Handle(c net.Conn, l Listener) {
 		return
 	}
 	defer s.unregister(ss)
-	s.observer.Connection(l.Name, "accepted")
+	ss.observer.Connection(l.Name, "accepted")
 	ss.serve()
+}
+
+// observerOf returns who is told of a session at this door.
+func (s *Server) observerOf(l Listener) Observer {
+	if l.Quiet {
+		return unobserved{}
+	}
+	return s.observer
+}
+
+// logOf is observerOf for the log.
+func (s *Server) logOf(l Listener) zerolog.Logger {
+	if l.Quiet {
+		return zerolog.Nop()
+	}
+	return s.config.Log
 }
 
 // busyPatience is how long a client that is turned away may take to read why, or to hang up.
@@ -106,7 +126,7 @@ const busyPatience = 2 * time.Second
 // Busy turns a connection away with a 421 and closes c. Where TLS comes first the client hears nothing: a handshake is what
 // a busy server should save.
 func (s *Server) Busy(c net.Conn, l Listener) {
-	s.observer.Connection(l.Name, "busy")
+	s.observerOf(l).Connection(l.Name, "busy")
 	defer c.Close()
 	if l.TLS {
 		return

@@ -26,6 +26,7 @@ type session struct {
 	id       string
 	server   *Server
 	listener Listener
+	observer Observer
 	peer     netip.Addr
 	guard    *guard
 	first    net.Conn // the outermost connection, until STARTTLS
@@ -65,9 +66,9 @@ var (
 func newSession(s *Server, c net.Conn, l Listener) *session {
 	id := rand.Text()[:8] // 40 bits: unique among the sessions that one log holds
 	ss := &session{
-		id: id, server: s, listener: l, peer: peerOf(c.RemoteAddr()),
+		id: id, server: s, listener: l, observer: s.observerOf(l), peer: peerOf(c.RemoteAddr()),
 		guard: newGuard(c, id, s.rules.Load()),
-		log:   s.config.Log.With().Str("sid", id).Str("role", "smtpd").Str("listener", l.Name).Str("remote", remoteText(c)).Logger(),
+		log:   s.logOf(l).With().Str("sid", id).Str("role", "smtpd").Str("listener", l.Name).Str("remote", remoteText(c)).Logger(),
 	}
 	ss.quiet = sync.NewCond(&ss.mu)
 	ss.lookUp = sync.OnceValue(func() string { return reverseName(s.ctx, s.resolver(), ss.peer) })
@@ -146,7 +147,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) (err error) {
 		label = kindOf(err).recipientLabel()
 		s.refused("RCPT", tx.from, to, err)
 	}
-	s.server.observer.Recipient(label)
+	s.observer.Recipient(label)
 	return smtpError(err, s.id)
 }
 
@@ -257,27 +258,17 @@ func (s *session) panicked(verb string, p any, e ending) {
 		Bytes("stack", debug.Stack()).Msg("panic in a session")
 }
 
-// refused logs a MAIL or RCPT that we did not take.
-func (s *session) refused(verb, from, to string, err error) {
-	code, _, _ := kindOf(err).words()
-	e := s.log.Info().Str("verb", verb).Int("code", code).Str("from", printable(from))
-	if to != "" {
-		e = e.Str("to", printable(to))
-	}
-	e.Str("reason", printable(err.Error())).Msg("refused")
-}
-
 // secured is one TLS handshake that succeeded.
 func (s *session) secured() {
 	version := "none"
 	if c, ok := s.outermost().(*tls.Conn); ok {
 		version = tlsVersion(c.ConnectionState())
 	}
-	s.server.observer.Handshake(s.listener.Name, version, "ok")
+	s.observer.Handshake(s.listener.Name, version, "ok")
 }
 
 func (s *session) counted(verb string, code int, took time.Duration) {
-	s.server.observer.Command(verb, code, took)
+	s.observer.Command(verb, code, took)
 }
 
 // farewell writes one last line, and ends TLS for the part of us.

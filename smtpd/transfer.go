@@ -20,7 +20,8 @@ type transfer struct {
 	chunked bool // by BDAT
 	started time.Time
 	id      store.ID
-	octets  int64 // as the sender counts them
+	octets  int64  // as the sender counts them
+	msgID   string // of the header, as far as it came
 }
 
 // transfer takes the content of the transaction that is under way and returns the reply.
@@ -72,6 +73,7 @@ func (t *transfer) run(r io.Reader) error {
 	defer draft.Discard()
 	t.id = draft.ID()
 	body := newBody(draft, t.server.config.Hostname, t.guard.rules.header())
+	defer func() { t.msgID = body.header.msgID }()
 	if err := t.receive(body, r); err != nil {
 		t.drain(r)
 		return err
@@ -175,7 +177,9 @@ func (t *transfer) final(body *body) store.Final {
 	if body.header.first.needsEmptyLine() {
 		lines = append(lines, "\r\n"...)
 	}
-	return store.Final{Trace: lines, Recipients: t.tx.recipients}
+	return store.Final{Trace: lines, Recipients: t.tx.recipients, Origin: store.Origin{
+		Peer: t.peer, MessageID: body.header.msgID, Paths: t.tx.paths,
+	}}
 }
 
 // loggedPaths bounds the forward-paths that a log line names.
@@ -197,7 +201,12 @@ func (t *transfer) report(err error) {
 	if !t.id.IsZero() {
 		id = t.id.String()
 	}
-	t.server.observer.Message(id, result, reason, t.octets, took)
+	t.observer.Message(id, result, reason, t.octets, took)
+	if err != nil {
+		t.note(store.Refusal{
+			From: t.tx.from, To: t.tx.paths, Verb: "DATA", Code: code, Reason: k.noted("DATA"), Octets: t.octets, MessageID: t.msgID,
+		})
+	}
 
 	to := make([]string, 0, loggedPaths)
 	for _, p := range t.tx.paths[:min(len(t.tx.paths), loggedPaths)] {

@@ -35,6 +35,8 @@ type Admin interface {
 	// Verify reads the whole store and holds every checksum, the index against the log, and the counters against the
 	// entries. Mail goes on meanwhile. Damage is in what it returns; an error means that it could not look.
 	Verify(ctx context.Context) (Verification, error)
+	// Trace says what the history knows of a message or an address. It fails with ErrNoHistory while none is kept.
+	Trace(ctx context.Context, q Query) (Traced, error)
 }
 
 // BackupReport says what a backup holds.

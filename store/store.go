@@ -67,6 +67,8 @@ type Final struct {
 	Trace []byte
 	// Recipients holds one entry for each maildrop; a maildrop named twice gets the message once, with the first entry.
 	Recipients []Recipient
+	// Origin is told to the history.
+	Origin Origin
 }
 
 // Recipient is one maildrop's copy of a message.
@@ -130,6 +132,13 @@ type Maildrop interface {
 	Commit(ctx context.Context, deleted []int) error
 	// Close frees the lock; without Commit nothing is deleted. It is idempotent.
 	Close() error
+}
+
+// Idler is a Maildrop that makes use of the time in which its session waits for the client.
+type Idler interface {
+	Maildrop
+	// Idle says that all answers are on their way to the client. It may take as long as a small message takes to be read.
+	Idle()
 }
 
 // Message is one message of a maildrop.
@@ -206,6 +215,8 @@ type Stats struct {
 	Takeovers      uint64    `json:"takeovers"`    // of maildrops from sessions that had not moved for long, since start
 	QuotaUsed      float64   `json:"quota_used"`   // the largest share of a quota that is used; 0 without quotas
 	LastBackup     time.Time `json:"last_backup,omitzero"`
-	BackupFailures uint64    `json:"backup_failures"`      // of those that the configuration asks for, since start
-	LastVerify     time.Time `json:"last_verify,omitzero"` // of the last one that found no damage; zero: not since start
+	BackupFailures uint64    `json:"backup_failures"`       // of those that the configuration asks for, since start
+	LastVerify     time.Time `json:"last_verify,omitzero"`  // of the last one that found no damage; zero: not since start
+	HistoryBytes   int64     `json:"history_bytes"`         // on disk
+	HistoryDropped uint64    `json:"history_dropped_lines"` // that could not be written, since start
 }

@@ -72,9 +72,10 @@ func checkImports(t *testing.T, all map[string]goPackage) {
 		{"metrics", []string{"store"}, []string{"go.etcd.io/bbolt", "github.com/emersion"}},
 		{"store", nil, []string{"go.etcd.io/bbolt", "github.com/prometheus", "github.com/emersion", "github.com/rs/zerolog"}},
 		{"store/seglog", []string{"store/vfs"}, []string{"go.etcd.io/bbolt", "github.com/prometheus", "github.com/emersion"}},
+		{"store/history", []string{"store", "store/vfs"}, []string{"go.etcd.io/bbolt", "github.com/prometheus", "github.com/emersion", "github.com/rs/zerolog"}},
 		{"store/vfs", nil, []string{"go.etcd.io/bbolt", "github.com/prometheus", "github.com/emersion"}},
 		{"store/secret", nil, []string{"go.etcd.io/bbolt", "github.com/prometheus", "github.com/emersion"}},
-		{"store/boltstore", []string{"store", "store/seglog", "store/secret", "store/vfs"}, []string{"github.com/prometheus", "github.com/emersion"}},
+		{"store/boltstore", []string{"store", "store/history", "store/seglog", "store/secret", "store/vfs"}, []string{"github.com/prometheus", "github.com/emersion"}},
 	}
 	for _, rule := range rules {
 		p, ok := all[module+"/"+rule.pkg]

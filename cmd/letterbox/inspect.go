@@ -54,6 +54,7 @@ func stats(fs *flag.FlagSet) action {
 				{"log on disk", fmt.Sprintf("%s in %d files", size(s.LogBytes), s.Segments)},
 				{"large bodies on disk", size(s.BodyBytes)},
 				{"index on disk", size(s.IndexBytes)},
+				{"history on disk", size(s.HistoryBytes)},
 				{"free on this disk", size(s.FreeBytes)},
 				{"maildrops open now", strconv.Itoa(s.OpenMaildrops)},
 			})

@@ -50,7 +50,7 @@ func commands() []command {
 	var table []command
 	for _, group := range [][]command{
 		serveCommands(), userCommands(), appPasswordCommands(), aliasCommands(), catchallCommands(), blockCommands(), keepCommands(),
-		moveCommands(), configCommands(), inspectCommands(), healthCommands(), monitorCommands(), benchCommands(), versionCommands(),
+		moveCommands(), traceCommands(), configCommands(), inspectCommands(), healthCommands(), canaryCommands(), monitorCommands(), benchCommands(), versionCommands(),
 	} {
 		table = append(table, group...)
 	}

@@ -10,6 +10,7 @@ import argparse
 import html
 import json
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
@@ -116,15 +117,25 @@ body{background:#111217;color:#ccccdc;font:11px sans-serif;margin:10px;width:128
         drawn = stat(panel, options) if small else graph(panel, options)
         out.append(f'<div class="panel{" small" if small else ""}" title="{html.escape(panel["description"])}">'
                    f'<b>{html.escape(panel["title"])}</b>{drawn}</div>')
-    return "\n".join(out) + "</div>\n"
+    return "\n".join(out) + "</div>\n" + MEASURE
+
+
+# Writes into the page how high it is: a picture has to be told before it is taken.
+MEASURE = "<script>document.body.dataset.height=Math.ceil(document.body.getBoundingClientRect().bottom)+10</script>\n"
+
+
+def chromium(source, height, *more):
+    with tempfile.TemporaryDirectory() as profile:
+        return subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                               "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                               f"--user-data-dir={profile}", "--hide-scrollbars", f"--window-size=1300,{height}",
+                               "--force-device-scale-factor=0.75", *more, source.as_uri()],
+                              check=True, timeout=120, stdout=subprocess.PIPE, text=True).stdout
 
 
 def picture(source, target):
-    with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                        f"--user-data-dir={profile}", "--hide-scrollbars", "--window-size=1300,2720", "--force-device-scale-factor=0.75",
-                        f"--screenshot={target}", source.as_uri()], check=True, timeout=120)
+    height = re.search(r'data-height="(\d+)"', chromium(source, 1000, "--dump-dom"))
+    chromium(source, height[1], f"--screenshot={target}")
 
 
 def main():

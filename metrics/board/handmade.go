@@ -15,6 +15,10 @@ func flowPanels() []Panel {
 	writable.Below = true
 	return []Panel{
 		up, writable,
+		stat("Canary", "Time since letterbox's own message last went the whole way: in by SMTP, out by POP3, deleted. No data: it never did in this run, or nobody asked "+
+			"([canary] every).", "s", `time() - max(letterbox_canary_last_success_timestamp_seconds{`+pick+`})`, hour, 6*hour),
+		stat("Canary's failures in a row", "Rounds of the canary that failed since the last good one. Two or more: see LetterboxCanaryFailing.", "short",
+			`max(letterbox_canary_failed_rounds{`+pick+`})`, 1, 2),
 		stat("Last accepted", "Time since a message was last accepted, as far as this run of letterbox knows.", "s",
 			`time() - max(letterbox_store_last_delivery_timestamp_seconds{`+pick+`})`, day, 2*day),
 		stat("Last drained", "Time since messages were last deleted by QUIT, as far as this run knows. Clients that leave mail on the server never do.", "s",
@@ -31,8 +35,11 @@ func flowPanels() []Panel {
 	}
 }
 
-// day is a day in seconds.
-const day = 86400
+// An hour and a day in seconds.
+const (
+	hour = 3600
+	day  = 24 * hour
+)
 
 func otherPanels() []Panel {
 	free := Panel{Row: metrics.Store, Title: "Free disk", Text: "Room on the store's file system. Without any, mail is put off and can still be fetched and deleted.",

@@ -85,7 +85,7 @@ func queries(i metrics.Instrument) []Query {
 
 // shortName leaves out what all names of a row have in common.
 func shortName(name string) string {
-	for _, prefix := range []string{"letterbox_smtp_", "letterbox_pop3_", "letterbox_store_", "letterbox_tls_"} {
+	for _, prefix := range []string{"letterbox_smtp_", "letterbox_pop3_", "letterbox_store_", "letterbox_tls_", "letterbox_canary_"} {
 		if s, ok := strings.CutPrefix(name, prefix); ok {
 			return s
 		}

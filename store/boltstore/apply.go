@@ -117,7 +117,7 @@ func (a *applier) one(c *change) error {
 		return a.restore(c, u)
 	case kindMove:
 		return a.relocate(c, u)
-	case kindLoss:
+	case kindLoss, kindCanary:
 		return nil
 	}
 	u.control(c)

@@ -87,7 +87,8 @@ func benchStore(b *testing.B, maildrops int) (*Store, []store.MaildropID) {
 	var drops []store.MaildropID
 	for i := range maildrops {
 		drop := store.MaildropID(i + 1)
-		d.accounts[fmt.Sprintf("u%d@bench.test", i)] = &account{Maildrop: drop}
+		address := fmt.Sprintf("u%d@bench.test", i)
+		d.accounts[address] = &account{Maildrop: drop, address: address}
 		drops = append(drops, drop)
 	}
 	d.complete()

@@ -127,8 +127,8 @@ func (s *Store) restore(ctx context.Context, drop store.MaildropID, e *entry) er
 	if err != nil {
 		return err
 	}
-	m := &maildrop{s: s, drop: drop, messages: []store.Message{{ID: e.id, Octets: e.octets}}, places: []place{at}}
-	rec, err := m.record(0)
+	m := &maildrop{s: s, drop: drop, messages: []store.Message{{ID: e.id, Octets: e.octets}}, places: []place{at}, ahead: s.log.Ahead()}
+	rec, err := m.record(0, false)
 	if err != nil {
 		return corrupt(err)
 	}
@@ -149,7 +149,7 @@ func (s *Store) restore(ctx context.Context, drop store.MaildropID, e *entry) er
 	}
 	defer d.Discard()
 	copied := d.(*draft)
-	copied.kind, copied.replaces = kindRestore, e.seq
+	copied.kind, copied.replaces, copied.was = kindRestore, e.seq, e.id
 	final := store.Final{Trace: view.trace, Recipients: []store.Recipient{{Maildrop: drop, Prefix: old.parts[0]}}}
 	if _, err := io.Copy(d, io.NewSectionReader(old.body, 0, old.size)); err != nil {
 		return err

@@ -64,7 +64,10 @@ func (c *testClock) advance(by time.Duration) { c.ahead.Add(int64(by)) }
 
 func TestConformance(t *testing.T) {
 	clock := &testClock{}
-	cheap := Options{keepHashes: true, Now: clock.now, Logins: LoginPolicy{TakeoverAfter: storetest.TakeoverAfter}}
+	cheap := Options{
+		keepHashes: true, Now: clock.now, Logins: LoginPolicy{TakeoverAfter: storetest.TakeoverAfter},
+		Keep: KeepPolicy{HistoryFor: 24 * time.Hour, HistoryBytes: 1 << 20},
+	}
 	storetest.Run(t, storetest.Config{
 		Hash: cheapHash, Advance: clock.advance,
 		Open: func(t *testing.T) storetest.Store { return openTest(t, t.TempDir(), cheap) },

@@ -73,6 +73,9 @@ func (s *Store) Resolve(_ context.Context, a store.Attempt) (store.Target, error
 	if err != nil {
 		return store.Target{}, fmt.Errorf("%w: it %w", store.ErrNoMaildrop, err)
 	}
+	if s.canary.at(to, a.Peer) {
+		return s.resolveCanary(a.Size)
+	}
 	dir := s.accounts.directory()
 	drops, err := dir.resolve(to)
 	if err == nil && a.Session != "" {

@@ -9,6 +9,7 @@
 //	bodies/          bodies over 1 MiB, and others while memory is short: a file each with the octets of the body alone, its
 //	                 name the message's id as 26 characters; with .new behind it while it is written
 //	log/             segments of package seglog: everything that was acknowledged about mail
+//	history/         what happened to mail, as lines of JSON: see the package history. No part of the mail: it may be removed
 //	index.db         bbolt; derived from the log, rebuilt on any doubt
 //	index.condemned  stands beside it while its content is not to be believed
 //	accounts.db      bbolt; facts of its own: accounts, aliases, catch-alls
@@ -52,6 +53,9 @@
 //	                  then as kind 1; body as kind 1.
 //	kind 11, import   as kind 1: mail from another store.
 //	kind 12, bin      made by reclaim. As kind 8, in the way of kind 5.
+//	kind 13, canary   a message by which letterbox looks whether mail flows: as kind 1, with no recipients. Or, with an empty
+//	                  head and no body, that such messages are deleted. It counts for nothing and does nothing to the
+//	                  index: nobody needs one that a store is opened with, or that reclaim finds.
 //
 // With flag 2 the head of a record that brings a message ends with length and octets of the UIDL that it came with. With flag
 // 4, of kind 4, each recipient is followed by the moment in Unix milliseconds since which its entry lies in the bin, or 0.

@@ -15,9 +15,10 @@ type draft struct {
 	s        *Store
 	id       store.ID
 	envelope store.Envelope
-	kind     uint8  // of the record that it becomes
-	replaces uint64 // kindRestore: the entry of the bin that goes
-	foreign  string // kindImport: the UIDL that it brought
+	kind     uint8    // of the record that it becomes
+	replaces uint64   // kindRestore: the entry of the bin that goes
+	foreign  string   // kindImport: the UIDL that it brought
+	was      store.ID // kindRestore: the message that it was in the bin
 
 	mu        sync.Mutex
 	pieces    [][]byte
@@ -203,6 +204,9 @@ func distinct(f store.Final) (store.Final, error) {
 
 // deliver appends the message and returns when it is durable.
 func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
+	if isCanary(f) {
+		return s.deliverCanary(ctx, d, f)
+	}
 	r, err := d.record(f)
 	if err != nil {
 		return err
@@ -223,6 +227,7 @@ func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
 		return err
 	}
 	s.lastDelivery.Store(s.opt.Now().UnixNano())
+	s.accepted(d, &f, r.Tag.(*change).octets, dir)
 	return nil
 }
 

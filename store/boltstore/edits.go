@@ -102,6 +102,9 @@ func (s *Store) Apply(ctx context.Context, revision uint64, edits []store.Edit) 
 		}
 	}
 	s.expel(dir)
+	for _, r := range e.removed {
+		s.gone(store.EventRemoved, r.account, r.ids)
+	}
 	return dir.revision, nil
 }
 
@@ -112,8 +115,15 @@ type editor struct {
 	tx        *bbolt.Tx
 	dir       *directory // with the edits so far
 	discard   []store.MaildropID
+	removed   []removal
 	touched   []store.MaildropID // of the accounts that were changed
 	unblocked []string           // keys of blocks that are gone
+}
+
+// removal is an account that is removed, and the messages that wait for it.
+type removal struct {
+	account string
+	ids     []store.ID
 }
 
 func refuse(code store.EditCode, format string, args ...any) error {
@@ -245,6 +255,11 @@ func (e *editor) removeAccount(edit store.Edit) error {
 		return refuse(store.CodeNotEmpty, "%d messages wait for %s: fetch them first, or say --discard-mail to delete them with the account", len(waiting), name)
 	}
 	e.discard = append(e.discard, acc.Maildrop)
+	gone := removal{account: name}
+	for i := range waiting {
+		gone.ids = append(gone.ids, waiting[i].id)
+	}
+	e.removed = append(e.removed, gone)
 	if err := e.tx.Bucket(bucketLogins).Delete(dropKey(acc.Maildrop)); err != nil {
 		return err
 	}

@@ -8,9 +8,9 @@ import (
 	"example.org/letterbox/store"
 )
 
-// expire deletes the messages that arrived before a moment, by the ids that they were given, and not before this store was made or
-// restored by a clock that can be believed; and returns how many. A
-// maildrop that a session holds is left for the next time: nothing vanishes from an open session.
+// expire deletes the messages that arrived before a moment, by the ids that they were given, but not before the clock was first
+// believed in this store, and returns how many. A maildrop that a session holds is left for the next time: nothing vanishes from
+// an open session.
 func (s *Store) expire(ctx context.Context, before time.Time) (int, error) {
 	if err := s.indexer.settle(0); err != nil {
 		return 0, err
@@ -31,7 +31,7 @@ func (s *Store) expire(ctx context.Context, before time.Time) (int, error) {
 
 // expireDrop is expire for one maildrop, which is locked only where something has expired.
 func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before time.Time) (int, error) {
-	if seqs, _, err := s.arrivedBefore(drop, before); err != nil || len(seqs) == 0 {
+	if seqs, _, _, err := s.arrivedBefore(drop, before); err != nil || len(seqs) == 0 {
 		return 0, err
 	}
 	release, ok := s.hold(drop)
@@ -42,25 +42,26 @@ func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before ti
 	// An account that is removed with its mail is removed before or after.
 	s.admission.RLock()
 	defer s.admission.RUnlock()
-	seqs, freed, err := s.arrivedBefore(drop, before)
+	seqs, ids, freed, err := s.arrivedBefore(drop, before)
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}
 	if err := s.delete(ctx, kindExpiry, drop, freed, seqs); err != nil {
 		return 0, fmt.Errorf("expiry: %w", err)
 	}
+	s.gone(store.EventExpired, s.accounts.directory().name(drop), ids)
 	return len(seqs), nil
 }
 
-// arrivedBefore lists what a maildrop holds from before a moment, and its octets.
-func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) (seqs []uint64, octets int64, err error) {
+// arrivedBefore lists what a maildrop holds from before a moment, the messages' ids and their octets.
+func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) (seqs []uint64, ids []store.ID, octets int64, err error) {
 	clock := s.keeper.clock.noted()
 	entries, err := s.waiting(drop)
 	for _, e := range entries {
 		if clock.arrived(e.id.Time()).Before(before) {
-			seqs = append(seqs, e.seq)
+			seqs, ids = append(seqs, e.seq), append(ids, e.id)
 			octets += e.octets
 		}
 	}
-	return seqs, octets, err
+	return seqs, ids, octets, err
 }

@@ -9,7 +9,7 @@ const (
 	// workFor is how long work in the background goes on before it looks whether mail comes in.
 	workFor = 2 * time.Millisecond
 	// restTenths is the rest that follows, in tenths of the work.
-	restTenths = 15
+	restTenths = 12
 )
 
 // gentle is work that reads much of the store and for which nobody waits: while records are appended it rests longer than it

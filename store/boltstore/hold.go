@@ -108,15 +108,21 @@ func (m *maildrop) lose() {
 	}
 }
 
-// beginRead notes that a message is being read: its client moves, however slowly.
-func (m *maildrop) beginRead() error {
+// beginRead notes that the message at index i is being read: its client moves, however slowly. It tells whether the client takes one
+// message after the other and has come to one that was never read ahead.
+func (m *maildrop) beginRead(i int) (fresh bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed || m.gone {
-		return store.ErrLost
+		return false, store.ErrLost
 	}
 	m.busy++
-	return nil
+	if i != m.likely {
+		m.reached = i + 1
+	}
+	fresh = i >= m.reached
+	m.likely = i + 1
+	return fresh, nil
 }
 
 func (m *maildrop) endRead() {
@@ -148,6 +154,7 @@ func (m *maildrop) Close() error {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
+	m.ahead.Release()
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
 	if m.s.inUse[m.drop] == m {

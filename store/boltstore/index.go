@@ -217,8 +217,8 @@ func sealValue(key, value []byte) []byte {
 
 // soundValue tells whether a value is what sealValue returned for this key.
 func soundValue(key, value []byte) bool {
-	return len(value) >= 4 &&
-		binary.BigEndian.Uint32(value) == crc32.Update(crc32.Checksum(key, castagnoli()), castagnoli(), value[4:])
+	table := castagnoli()
+	return len(value) >= 4 && binary.BigEndian.Uint32(value) == crc32.Update(crc32.Checksum(key, table), table, value[4:])
 }
 
 // entryBinned is the flag of an entry whose octets are followed by the moment at which it went into the bin.

@@ -13,7 +13,16 @@ type KeepPolicy struct {
 	// go beyond by itself.
 	AccountOctets, AccountMessages int64 // of each account that has none of its own
 	TotalOctets, TotalMessages     int64 // of all accounts together
+
+	// HistoryFor is how long the history is kept, and HistoryBytes how much of it; 0 for none.
+	HistoryFor   time.Duration
+	HistoryBytes int64
 }
 
 // SetKeep replaces the policy.
-func (s *Store) SetKeep(p KeepPolicy) { s.keep.Store(&p) }
+func (s *Store) SetKeep(p KeepPolicy) {
+	s.keep.Store(&p)
+	if s.history != nil { // it is opened last
+		s.history.SetPolicy(p.history())
+	}
+}

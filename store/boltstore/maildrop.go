@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -19,9 +18,13 @@ type maildrop struct {
 	s        *Store
 	drop     store.MaildropID
 	by       credential // that opened it
+	session  string     // of POP3, like the next
+	peer     netip.Addr
+	account  string // whose it is
 	messages []store.Message
 	places   []place
 	lost     chan struct{}
+	ahead    *seglog.Ahead
 
 	committing sync.Mutex // one Commit at a time
 
@@ -30,8 +33,12 @@ type maildrop struct {
 	gone   bool // lost is closed
 	done   bool // messages were deleted: they are not counted a second time
 	moved  time.Time
-	busy   int           // messages that are being read
 	commit chan struct{} // a Commit is under way, until it is closed; nil without
+	busy   int           // messages that are being read
+	read   []uint64      // a bit for each message that was read; nil before the first
+	// likely is the index that is asked for next by a client that takes one after the other, 0 at first; what stands in front of reached
+	// was read ahead already or was jumped to; tried is for which one that was done last while the session waited.
+	likely, reached, tried int
 }
 
 // place is where a message stands, and the sequence number that names it for ever. It is packed, since a maildrop that is
@@ -54,11 +61,14 @@ func (p place) pos() seglog.Pos {
 }
 
 func newMaildrop(s *Store, drop store.MaildropID, by credential) *maildrop {
-	return &maildrop{s: s, drop: drop, by: by, lost: make(chan struct{}), moved: s.opt.Now()}
+	return &maildrop{s: s, drop: drop, by: by, lost: make(chan struct{}), ahead: s.log.Ahead(), moved: s.opt.Now()}
 }
 
 // Open implements store.Pickup.
 func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error) {
+	if s.canary.admits(l) {
+		return s.openCanary()
+	}
 	who, err := s.authenticate(ctx, l)
 	if err != nil {
 		return nil, err
@@ -67,6 +77,7 @@ func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error)
 		return nil, store.ErrLoginDelay
 	}
 	m := newMaildrop(s, who.drop, who.by)
+	m.session, m.peer, m.account = l.Session, l.Peer, s.accounts.directory().name(who.drop)
 	if err := s.take(ctx, m); err != nil {
 		return nil, err
 	}
@@ -143,139 +154,6 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 	}
 	m.s.lastDrain.Store(m.s.opt.Now().UnixNano())
 	m.drained(deleted, seqs)
+	m.noteDrained(deleted)
 	return nil
-}
-
-// Retrieve implements store.Maildrop. The whole body is checked before the first octet is returned.
-func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if i < 0 || i >= len(m.places) {
-		return nil, fmt.Errorf("no message at index %d", i)
-	}
-	if err := m.beginRead(); err != nil {
-		return nil, err
-	}
-	rec, err := m.record(i)
-	if err != nil {
-		m.endRead()
-		return nil, corrupt(err)
-	}
-	b, err := m.assemble(rec, i)
-	if err != nil {
-		m.endRead()
-		rec.Close() //nolint:errcheck // it never fails
-		return nil, corrupt(err)
-	}
-	b.closed = func() {
-		if b.whole() {
-			m.retrieved(i)
-		}
-		m.endRead()
-	}
-	return b, nil
-}
-
-// record opens the record of a message, where it was when the maildrop was opened, or where reclaim moved it since.
-func (m *maildrop) record(i int) (*seglog.Reader, error) {
-	rec, err := m.s.log.Read(m.places[i].pos(), m.messages[i].Octets)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return rec, err
-	}
-	r, ok, err := m.s.index.refs(m.messages[i].ID)
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, &seglog.Corrupt{Pos: m.places[i].pos(), ID: m.messages[i].ID, Reason: "the message is gone"}
-	}
-	return m.s.log.Read(r.pos, m.messages[i].Octets)
-}
-
-func corrupt(err error) error {
-	var c *seglog.Corrupt
-	if errors.As(err, &c) || errors.Is(err, errHead) {
-		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
-	}
-	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-}
-
-func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
-	wrong := func(reason string) error { return &seglog.Corrupt{Pos: rec.Pos, ID: rec.ID, Reason: reason} }
-	if rec.ID != m.messages[i].ID || !brings(rec.Kind) {
-		return nil, wrong("the index names another message")
-	}
-	head, err := messageOf(rec.Kind, rec.Flags, rec.Head)
-	if err != nil {
-		return nil, err
-	}
-	at := slices.IndexFunc(head.recipients, func(r recipientView) bool { return r.drop == m.drop })
-	if at < 0 {
-		return nil, wrong("the message is not for this maildrop")
-	}
-	b := &message{body: rec, size: int64(rec.BodyLen), parts: [2][]byte{head.recipients[at].prefix, head.trace}}
-	if rec.Flags&flagExternal != 0 {
-		b.size = head.body.size
-	}
-	if int64(len(b.parts[0])+len(b.parts[1]))+b.size != m.messages[i].Octets {
-		return nil, wrong("the message has another size than the index says")
-	}
-	if rec.Flags&flagExternal != 0 {
-		b.body, err = m.s.bodies.open(rec, head.body, &m.s.memory.next)
-	} else {
-		err = rec.Check()
-	}
-	return b, err
-}
-
-// message reads one message: the recipient's own lines, the trace, the body.
-type message struct {
-	parts [2][]byte // point into the record's head
-	body  bodyReader
-	size  int64 // of the body
-	at    int64 // octets of the body that were read
-
-	closed func() // nil once it was called
-}
-
-// Read implements io.Reader.
-func (b *message) Read(p []byte) (n int, err error) {
-	for i := range b.parts {
-		k := copy(p[n:], b.parts[i])
-		b.parts[i] = b.parts[i][k:]
-		n += k
-	}
-	if n == len(p) {
-		return n, nil
-	}
-	if b.at == b.size {
-		if n > 0 {
-			return n, nil
-		}
-		return 0, io.EOF
-	}
-	k, err := b.body.ReadAt(p[n:min(int64(len(p)), int64(n)+b.size-b.at)], b.at)
-	b.at += int64(k)
-	if errors.Is(err, io.EOF) {
-		err = nil
-		if k == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-	}
-	return n + k, err
-}
-
-// whole tells whether all was read.
-func (b *message) whole() bool { return b.at == b.size && len(b.parts[0])+len(b.parts[1]) == 0 }
-
-// Close implements io.Closer.
-func (b *message) Close() error {
-	if b.closed == nil {
-		return nil
-	}
-	b.closed()
-	b.closed = nil
-	b.parts = [2][]byte{}
-	return b.body.Close()
 }

@@ -103,13 +103,29 @@ func (r *readers) unseen() map[store.MaildropID]uint64 {
 	return seen
 }
 
-// retrieved tells the observer of a message that was read to its end: RETR does that, TOP seldom does.
+// retrieved tells history and observer of a message that was read to its end: RETR does that, TOP seldom does.
 func (m *maildrop) retrieved(i int) {
+	if m.account != "" { // else no session reads it
+		m.s.history.Retrieved(m.session, m.peer, m.account, m.messages[i].ID)
+	}
 	began := m.messages[i].ID.Time()
-	if began.Before(m.s.opened) || !m.s.readers.first(copyName{m.drop, m.places[i].seq}) {
+	if began.Before(m.s.opened) || !m.firstRead(i) {
 		return
 	}
 	m.s.opt.Observer.Retrieved(m.s.opt.Now().Sub(began))
+}
+
+// firstRead tells whether a message was not read before, in this session or in another.
+func (m *maildrop) firstRead(i int) bool {
+	m.mu.Lock()
+	if m.read == nil {
+		m.read = make([]uint64, (len(m.messages)+63)/64)
+	}
+	word, bit := &m.read[i/64], uint64(1)<<(i%64)
+	again := *word&bit != 0
+	*word |= bit
+	m.mu.Unlock()
+	return !again && m.s.readers.first(copyName{m.drop, m.places[i].seq})
 }
 
 // drained tells the observer of the messages that a QUIT deleted.

@@ -47,6 +47,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if err := s.openMail(); err != nil {
 		return nil, err
 	}
+	s.openHistory()
 	go s.indexer.run()
 	go s.reclaimer.run()
 	go s.logins.run()

@@ -29,6 +29,8 @@ const (
 	kindRestore  = 10 // head: sequence number of the entry in the bin that it takes the place of, 0 for mail from a backup, then as kindMessage
 	kindImport   = 11 // as kindMessage; mail that came from another store
 	kindBinAgain = 12 // as kindBin; made by reclaim, as kindTombstone is
+
+	kindCanary = 13 // as kindMessage without recipients, or an empty head: what the canary sends, and that it deleted it
 )
 
 // Flags of a record that brings a message.
@@ -156,13 +158,21 @@ type recipientView struct {
 }
 
 func parseMessageHead(head []byte, flags uint16) (messageView, error) {
+	return messageHeadInto(nil, head, flags)
+}
+
+// messageHeadInto is parseMessageHead, with the recipients in room where they fit in there.
+func messageHeadInto(room []recipientView, head []byte, flags uint16) (messageView, error) {
 	r := headReader{b: head}
 	m := messageView{session: r.bytes(), from: r.bytes(), trace: r.bytes()}
 	n := r.uvarint()
 	if n > store.MaxRecipients {
 		return m, errHead
 	}
-	m.recipients = make([]recipientView, n)
+	if m.recipients = room; uint64(len(room)) < n {
+		m.recipients = make([]recipientView, n)
+	}
+	m.recipients = m.recipients[:n]
 	for i := range m.recipients {
 		m.recipients[i] = recipientView{drop: r.drop(), prefix: r.bytes()}
 		if flags&flagBinned != 0 {
@@ -246,6 +256,11 @@ func replaced(head []byte) (seq uint64, rest []byte, err error) {
 
 // messageOf returns the message's head of a record that brings one.
 func messageOf(kind uint8, flags uint16, head []byte) (messageView, error) {
+	return messageInto(nil, kind, flags, head)
+}
+
+// messageInto is messageOf, with the recipients in room where they fit in there.
+func messageInto(room []recipientView, kind uint8, flags uint16, head []byte) (messageView, error) {
 	var err error
 	switch kind {
 	case kindMove:
@@ -256,7 +271,7 @@ func messageOf(kind uint8, flags uint16, head []byte) (messageView, error) {
 	if err != nil {
 		return messageView{}, err
 	}
-	return parseMessageHead(head, flags)
+	return messageHeadInto(room, head, flags)
 }
 
 // changeOf reads a record's head at replay.
@@ -286,6 +301,8 @@ func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
 		err = c.readDeletion(head)
 	case kindLoss:
 		err = c.readLoss(head)
+	case kindCanary:
+		c.drop, err = canaryDrop, checkCanary(head, h.Flags)
 	default:
 		err = fmt.Errorf("record of the unknown kind %d: start the version that wrote it", h.Kind)
 	}

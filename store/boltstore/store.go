@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/history"
 	"example.org/letterbox/store/secret"
 	"example.org/letterbox/store/seglog"
 	"example.org/letterbox/store/vfs"
@@ -144,6 +145,7 @@ type Store struct {
 	inUse map[store.MaildropID]*maildrop
 	shut  bool
 
+	history    *history.Log
 	keeper     *keeper
 	clockMu    sync.Mutex
 	clockNoted clockNote // what stands in the folder
@@ -158,6 +160,7 @@ type Store struct {
 
 	opened  time.Time
 	readers readers
+	canary  canary
 
 	indexErr     atomic.Pointer[error]
 	lastDelivery atomic.Int64 // Unix nanoseconds
@@ -204,6 +207,7 @@ func (s *Store) Close() error {
 	s.logins.stop()
 	s.blockUses.stop()
 	s.reclaimer.stop()
+	s.history.Close()
 	_, err := s.log.Close()
 	return errors.Join(err, s.indexer.stop(), s.release())
 }
@@ -253,6 +257,7 @@ func (s *Store) Stats() store.Stats {
 		LiveShare: s.reclaimer.liveShare(), Reclaimed: s.reclaimer.segments.Load(), ReclaimedBytes: s.reclaimer.octets.Load(),
 		LastVerify: unixNano(s.lastVerify.Load()), LastBackup: unixNano(s.lastBackup.Load()), BackupFailures: s.backupFailures.Load(),
 		Mismatch: s.mismatch.Load(), Takeovers: s.takeovers.Load(), QuotaUsed: s.quotaUsed(dir),
+		HistoryBytes: s.history.Bytes(), HistoryDropped: s.history.Dropped(),
 	}
 	stats.HashRunning, stats.HashWaiting = s.verifier.Load()
 	for _, a := range dir.accounts {

@@ -43,6 +43,7 @@ type verifier struct {
 	mu     sync.Mutex // guards what follows, while several work
 	result store.Verification
 	seen   map[uint64]*seenSegment
+	last   store.ID // the largest when it began: what comes later is not looked at, or mail could come faster
 }
 
 func (v *verifier) found(id store.ID, format string, args ...any) {
@@ -85,6 +86,9 @@ func (v *verifier) unseen(from []byte) (ids []store.ID, next []byte, err error) 
 		c := tx.Bucket(bucketIDs).Cursor()
 		n := 0
 		for k, value := c.Seek(from); k != nil; k, value = c.Next() {
+			if bytes.Compare(k, v.last[:]) > 0 {
+				return nil
+			}
 			if n++; n > verifyBatch {
 				next = bytes.Clone(k)
 				return nil

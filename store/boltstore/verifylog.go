@@ -23,6 +23,7 @@ func (v *verifier) log() error {
 		return err
 	}
 	st, _ := v.s.indexer.snapshot()
+	v.last = st.lastID
 	ends := []seglog.Pos{}
 	for _, seg := range sealed {
 		if seg.Number < st.mark.Segment {

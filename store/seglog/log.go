@@ -123,6 +123,7 @@ type Log struct {
 	files   segments
 	seals   sync.Pool
 	buffers *bufferPool
+	ahead   chan struct{} // holds one element for each buffer that is read ahead
 	stats   counters
 }
 

@@ -18,7 +18,10 @@ func Open(dir string, from Mark, opt Options, apply Apply) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, opt: opt, seal: seal, queue: make(chan *Record, opt.GroupRecords), done: make(chan struct{}), buffers: newBufferPool(), zeros: make([]byte, zeroBytes)}
+	l := &Log{
+		dir: dir, opt: opt, seal: seal, queue: make(chan *Record, opt.GroupRecords), done: make(chan struct{}),
+		buffers: newBufferPool(), zeros: make([]byte, zeroBytes), ahead: make(chan struct{}, aheads),
+	}
 	l.files = segments{
 		open: map[uint64]*segment{}, have: map[uint64]bool{}, fs: opt.FS,
 		path: func(n uint64) string { return segmentName(dir, n) },

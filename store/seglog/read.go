@@ -22,11 +22,13 @@ type Reader struct {
 	Pos  Pos
 	Head []byte // valid until Close
 
-	log    *Log
-	seg    *segment
-	buf    *[]byte // from the pool; nil unless head and body lie in it
-	body   []byte  // the body where it lies in buf
-	offset int64   // of the body in its segment
+	log     *Log
+	seg     *segment // nil where span is not
+	span    *span    // head and body lie in it, where it is not nil
+	buf     *[]byte  // from the pool; nil unless head and body lie in it
+	body    []byte   // the body where it lies in buf or span
+	offset  int64    // of the body in its segment
+	checked bool     // the body, which lies in memory
 }
 
 // bufferPool holds buffers of readLittle and of readAhead octets.
@@ -87,27 +89,45 @@ func (r *Reader) open(hint int64) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	buf = buf[:n]
 	seal, err := r.log.sealer()
 	if err != nil {
 		return err
 	}
-	err = r.parse(buf, r.Pos, seal, r.log.opt.Flags)
-	r.log.seals.Put(seal)
+	defer r.log.seals.Put(seal)
+	if err := r.header(buf[:n], seal); err != nil {
+		return err
+	}
+	if err := r.split(buf[recordHeader:n]); err != nil {
+		return err
+	}
+	return r.checkHead()
+}
+
+// header takes the record's header from what stands at r.Pos.
+func (r *Reader) header(buf []byte, seal *sealer) error {
+	err := r.parse(buf, r.Pos, seal, r.log.opt.Flags)
 	if errors.Is(err, errNoRecord) {
 		return &Corrupt{Pos: r.Pos, Reason: "no valid record, though the index names one"}
 	}
-	if err != nil {
-		return err
-	}
 	r.offset = r.Pos.Offset + recordHeader + int64(r.HeadLen)
-	if err := r.split(buf[recordHeader:]); err != nil {
-		return err
-	}
+	return err
+}
+
+func (r *Reader) checkHead() error {
 	if checksum(r.Head) != r.headSum {
 		return &Corrupt{Pos: r.Pos, ID: r.ID, Reason: "the checksum of its head does not match"}
 	}
 	return nil
+}
+
+// whole takes all of the record from what stands at r.Pos and checks it. It fails where head and body don't lie in there whole, too.
+func (r *Reader) whole(buf []byte, seal *sealer) bool {
+	if r.header(buf, seal) != nil || r.BodyLen == 0 || uint64(len(buf)-recordHeader) < uint64(r.HeadLen)+r.BodyLen {
+		return false
+	}
+	r.Head, r.body = buf[recordHeader:][:r.HeadLen], buf[recordHeader+r.HeadLen:][:r.BodyLen]
+	r.checked = r.checkHead() == nil && r.Check() == nil
+	return r.checked
 }
 
 // split takes head and body from what came behind the header. Unless the body came whole, none of it is kept, and the
@@ -152,6 +172,9 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 
 // Check reads the whole body and returns a *Corrupt error when it is not what was written.
 func (r *Reader) Check() error {
+	if r.checked {
+		return nil
+	}
 	sum := checksum(r.body)
 	if uint64(len(r.body)) < r.BodyLen {
 		var err error
@@ -184,11 +207,14 @@ func (r *Reader) sumFile() (uint32, error) {
 func (r *Reader) Close() error {
 	if r.seg != nil {
 		r.log.files.release(r.seg)
-		if r.buf != nil {
-			r.log.buffers.put(r.buf)
-		}
-		r.seg, r.buf, r.Head, r.body = nil, nil, nil, nil
 	}
+	if r.span != nil {
+		r.span.release()
+	}
+	if r.buf != nil {
+		r.log.buffers.put(r.buf)
+	}
+	r.seg, r.span, r.buf, r.Head, r.body = nil, nil, nil, nil, nil
 	return nil
 }
 

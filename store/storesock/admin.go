@@ -16,6 +16,8 @@ const (
 	opBackup    = "backup" // the answer is preceded by the backup, as a stream
 	opMail      = "mail"
 	opCopy      = "copy"   // the answer is preceded by the message, as a stream
+	opCanary    = "canary" // a round of the canary
+	opTrace     = "trace"
 	opImport    = "import" // the request is followed by the message, as a stream that the answer's end frame ends
 )
 
@@ -28,6 +30,7 @@ type adminRequest struct {
 	Since    time.Time    `json:"since,omitzero"`
 	Message  store.ID     `json:"message,omitzero"`
 	UIDL     string       `json:"uidl,omitempty"`
+	Query    *store.Query `json:"query,omitempty"`
 }
 
 // adminAnswer holds the failure, or what the call returned.
@@ -41,4 +44,6 @@ type adminAnswer struct {
 	Count        int                 `json:"count,omitempty"`
 	Messages     []store.Message     `json:"messages,omitempty"`
 	ID           store.ID            `json:"id,omitzero"`
+	Round        *store.Round        `json:"round,omitempty"`
+	Traced       *store.Traced       `json:"traced,omitempty"`
 }

@@ -140,6 +140,24 @@ func (a *AdminClient) Backup(ctx context.Context, w io.Writer) (store.BackupRepo
 	return *answer.Backup, nil
 }
 
+// Canary lets the owner do a round of its canary.
+func (a *AdminClient) Canary(ctx context.Context) (store.Round, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opCanary})
+	if err != nil || answer.Round == nil {
+		return store.Round{}, orEmpty(err)
+	}
+	return *answer.Round, nil
+}
+
+// Trace asks the history, as store.Admin says.
+func (a *AdminClient) Trace(ctx context.Context, q store.Query) (store.Traced, error) {
+	answer, err := a.call(ctx, adminRequest{Op: opTrace, Query: &q})
+	if err != nil || answer.Traced == nil {
+		return store.Traced{}, orEmpty(err)
+	}
+	return *answer.Traced, nil
+}
+
 // Mail lists what waits for an account.
 func (a *AdminClient) Mail(ctx context.Context, address string) ([]store.Message, error) {
 	answer, err := a.call(ctx, adminRequest{Op: opMail, Address: address})

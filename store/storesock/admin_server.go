@@ -35,7 +35,7 @@ type adminServer struct {
 
 // ServeAdmin answers on l for a, until ctx ends or l is closed: then it closes l, lets the requests under way finish, and
 // returns nil. Only root, this process's user and its group are served. Where a has a method StoreID() string, its answer is
-// told to each client.
+// told to each client; where it has Canary(context.Context) (store.Round, error), that does a round of the canary.
 func ServeAdmin(ctx context.Context, l net.Listener, a store.Admin, log zerolog.Logger) error {
 	s := &adminServer{
 		admin: a, log: log.With().Str("listener", adminService).Logger(),
@@ -200,6 +200,19 @@ func (s *adminServer) answer(ctx context.Context, q adminRequest) adminAnswer {
 	case opMail:
 		messages, err := s.admin.Mail(ctx, q.Address)
 		return adminAnswer{Failure: encodeError(err), Messages: messages}
+	case opCanary:
+		if of, ok := s.admin.(interface {
+			Canary(ctx context.Context) (store.Round, error)
+		}); ok {
+			round, err := of.Canary(ctx)
+			return adminAnswer{Failure: encodeError(err), Round: &round}
+		}
+	case opTrace:
+		if q.Query == nil {
+			q.Query = &store.Query{}
+		}
+		traced, err := s.admin.Trace(ctx, *q.Query)
+		return adminAnswer{Failure: encodeError(err), Traced: &traced}
 	}
 	return adminAnswer{Failure: &failure{Code: codeUnsupported, Text: "the store's process does not know this request: is it older?"}}
 }

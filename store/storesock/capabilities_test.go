@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 )
 
 func helloFor(service string) []byte {
-	return frame(helloFrame, fmt.Sprintf(`{"protocol":1,"service":%q}`, service))
+	return frame(helloFrame, fmt.Sprintf(`{"protocol":2,"service":%q}`, service))
 }
 
 // marker stands in every message of these tests: no socket may show it to one who may not see it.
@@ -41,11 +42,13 @@ func requests() map[string][]byte {
 	return map[string][]byte{
 		"resolve": attemptFrame(store.Attempt{To: "a@b"}), "begin": envelopeFrame(store.Envelope{From: "a@b"}),
 		"ask": appendFrame(nil, askFrame, ask[:]), "data": frame(dataFrame, "body"),
+		"note":  noteOf(refusal()),
 		"final": appendParts(nil, encodeFinal(final()), maxFrame), "discard": frame(discardFrame, ""),
 		"open": loginFrame(secretLogin()), "step": frame(stepFrame, "to "), "retrieve": retrieval{0, 1, window}.frame(),
 		"credit": appendCredit(nil, 5), "active": frame(activeFrame, ""), "close": frame(shutFrame, ""),
 		"deletion": appendParts(nil, deletion, maxFrame), "admin": slices.Concat(frame(partFrame, `{"op":"directory"}`), frame(endFrame, "")),
 		"hello": helloFor(deliverService), "answer": frame(answerFrame, ""), "lost": frame(lostFrame, ""),
+		"canary": peerFrame(netip.MustParseAddrPort("127.0.0.1:25")),
 	}
 }
 
@@ -54,7 +57,7 @@ func TestCapabilities(t *testing.T) {
 	t.Run("Deliver", func(t *testing.T) {
 		b := &box{messages: []string{marker}}
 		s := startServices(t, b)
-		idle := map[string]string{"resolve": "A", "begin": "A", "ask": "F"}
+		idle := map[string]string{"resolve": "A", "begin": "A", "ask": "F", "note": "A", "canary": "A"}
 		draft := map[string]string{"data": "A", "final": "AA", "discard": "A"}
 		for name, request := range requests() {
 			if got := frames(t, talk(t, s.deliver, slices.Concat(helloFor(deliverService), request))); got != idle[name] {
@@ -90,7 +93,11 @@ func TestCapabilities(t *testing.T) {
 					continue
 				}
 				answer := talk(t, s.pickup, slices.Concat(helloFor(pickupService), opening, request))
-				if got := frames(t, answer); got != map[bool]string{true: "", false: "F"}[opening == nil] || bytes.Contains(answer, []byte(marker)) {
+				want := map[bool]string{true: "", false: "F"}[opening == nil]
+				if name == "canary" && opening == nil {
+					want = "A" // all that may be asked without a login
+				}
+				if got := frames(t, answer); got != want || bytes.Contains(answer, []byte(marker)) {
 					t.Errorf("%s with %s: answered %q", name, secret, answer)
 				}
 			}
@@ -125,7 +132,7 @@ func TestServicesTruncated(t *testing.T) {
 	bystander := s.deliverer(t)
 	draft := begin(t, bystander)
 	for name, before := range map[string][]byte{
-		"resolve": nil, "begin": nil, "ask": nil, "data": requests()["begin"], "final": requests()["begin"], "discard": requests()["begin"],
+		"resolve": nil, "begin": nil, "ask": nil, "note": nil, "data": requests()["begin"], "final": requests()["begin"], "discard": requests()["begin"],
 	} {
 		whole := slices.Concat(helloFor(deliverService), before, requests()[name])
 		for n := range whole {
@@ -168,6 +175,9 @@ func TestServicesGarbage(t *testing.T) {
 		"data behind the final":  slices.Concat(r["begin"], frame(partFrame, "x"), r["data"]),
 		"discard with content":   slices.Concat(r["begin"], frame(discardFrame, "x")),
 		"final of garbage":       slices.Concat(r["begin"], frame(partFrame, "\xff\xff\xff"), frame(endFrame, "")),
+		"note of garbage":        frame(noteFrame, "\x00\x80"),
+		"note cut short":         frame(noteFrame, string(noteOf(refusal())[headLength:40])),
+		"note beside a draft":    slices.Concat(r["begin"], r["note"]),
 		"final without anybody":  slices.Concat(r["begin"], appendParts(nil, encodeFinal(store.Final{}), 9)),
 		"end with content":       slices.Concat(r["begin"], frame(partFrame, string(encodeFinal(final()))), frame(endFrame, "x")),
 	} {
@@ -204,7 +214,7 @@ func TestServicesHello(t *testing.T) {
 	b := &box{}
 	s := startServices(t, b)
 	for _, hello := range [][]byte{
-		helloFor(adminService), helloFor(pickupService), frame(helloFrame, `{"protocol":2,"service":"deliver"}`), frame(helloFrame, "x"),
+		helloFor(adminService), helloFor(pickupService), frame(helloFrame, `{"protocol":3,"service":"deliver"}`), frame(helloFrame, "x"),
 	} {
 		if got := talk(t, s.deliver, slices.Concat(hello, requests()["resolve"])); len(got) != 0 {
 			t.Errorf("%q: answered %q", hello, got)

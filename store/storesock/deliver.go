@@ -13,6 +13,8 @@ const (
 	resolveFrame frameType = 'R' // an Attempt
 	beginFrame   frameType = 'B' // an Envelope
 	askFrame     frameType = 'Q' // the id of a draft whose outcome got lost
+	noteFrame    frameType = 'W' // what was refused, for the history
+	// and canaryFrame
 )
 
 // From the client, while a draft is open: data frames, then part frames that hold a Final, then the end frame; or
@@ -35,7 +37,9 @@ const (
 	// bodyChunk is how much of a body either side holds before it passes it on, for each draft.
 	bodyChunk = 32 << 10
 	// maxFinal is the longest Final as it is sent.
-	maxFinal = store.MaxTrace + store.MaxRecipients*(store.MaxPrefix+2*binary.MaxVarintLen64) + 2*binary.MaxVarintLen64
+	maxFinal = store.MaxTrace + store.MaxRecipients*(store.MaxPrefix+2*binary.MaxVarintLen64) + 2*binary.MaxVarintLen64 + maxOrigin
+	// maxOrigin is the longest Origin in it.
+	maxOrigin = maxZone + store.MaxMessageID + store.MaxRecipients*(store.MaxPath+binary.MaxVarintLen64) + 3*binary.MaxVarintLen64
 	// freeFinal is how much of a Final the owner holds for any draft, and finalMemory how much beyond it for all drafts
 	// together; where that is spent, the connection is broken off.
 	freeFinal   = 64 << 10
@@ -142,13 +146,49 @@ func encodeFinal(f store.Final) []byte {
 	for _, r := range f.Recipients {
 		size += len(r.Prefix) + 2*binary.MaxVarintLen64
 	}
+	for _, path := range f.Origin.Paths {
+		size += len(path) + binary.MaxVarintLen64
+	}
+	size += maxZone + len(f.Origin.MessageID)
 	b := appendString(make([]byte, 0, size), f.Trace)
 	b = binary.AppendUvarint(b, uint64(len(f.Recipients)))
 	for _, r := range f.Recipients {
 		b = binary.AppendUvarint(b, uint64(r.Maildrop))
 		b = appendString(b, r.Prefix)
 	}
+	return appendOrigin(b, &f.Origin)
+}
+
+// appendOrigin appends an Origin within its bounds.
+func appendOrigin(b []byte, o *store.Origin) []byte {
+	b = appendPeer(b, o.Peer)
+	b = appendCut(b, o.MessageID, store.MaxMessageID)
+	return appendPaths(b, o.Paths, store.MaxRecipients)
+}
+
+// appendCut appends the first octets of a string that are at most so many.
+func appendCut(b []byte, s string, most int) []byte { return appendString(b, s[:min(len(s), most)]) }
+
+// appendPaths appends the first of a list of paths that are at most so many.
+func appendPaths(b []byte, paths []string, most int) []byte {
+	paths = paths[:min(len(paths), most)]
+	b = binary.AppendUvarint(b, uint64(len(paths)))
+	for _, path := range paths {
+		b = appendCut(b, path, store.MaxPath)
+	}
 	return b
+}
+
+func (f *fields) paths() []string {
+	n := f.uint(uint64(min(store.MaxRecipients, len(f.b)))) // each takes an octet at least
+	if n == 0 {
+		return nil
+	}
+	paths := make([]string, n)
+	for i := range paths {
+		paths[i] = f.string(store.MaxPath)
+	}
+	return paths
 }
 
 // decodeFinal returns a Final that points into b.
@@ -163,5 +203,6 @@ func decodeFinal(b []byte) (final store.Final, ok bool) {
 	for i := range final.Recipients {
 		final.Recipients[i] = store.Recipient{Maildrop: store.MaildropID(f.uint(math.MaxUint64)), Prefix: f.bytes(store.MaxPrefix)}
 	}
+	final.Origin = store.Origin{Peer: f.peer(), MessageID: f.string(store.MaxMessageID), Paths: f.paths()}
 	return final, f.end()
 }

@@ -25,13 +25,20 @@ const (
 //
 // With the answer to the first Resolve of a transaction comes the id of a draft for it, so that Begin need not ask. An owner
 // that went away in between is noticed by Write or Commit, with store.ErrUnavailable as well.
-type Deliverer struct{ pool *pool }
+type Deliverer struct {
+	pool  *pool
+	notes *notes
+}
 
-var _ store.Deliverer = (*Deliverer)(nil)
+var (
+	_ store.Deliverer = (*Deliverer)(nil)
+	_ store.Noter     = (*Deliverer)(nil)
+)
 
 // NewDeliverer makes a Deliverer for the deliver socket at path. It does not connect.
 func NewDeliverer(path string) *Deliverer {
-	return &Deliverer{&pool{owner: owner{service: deliverService, path: path}}}
+	p := &pool{owner: owner{service: deliverService, path: path}}
+	return &Deliverer{p, newNotes(p)}
 }
 
 // Ping returns nil when the owner is there and can be understood.
@@ -44,8 +51,10 @@ func (d *Deliverer) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close closes the connections that nobody uses; those in use are closed with their drafts. Later calls fail.
+// Close sends the notes that wait and closes the connections that nobody uses; those in use are closed with their drafts.
+// Later calls fail.
 func (d *Deliverer) Close() error {
+	d.notes.close()
 	d.pool.close()
 	return nil
 }

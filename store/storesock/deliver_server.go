@@ -33,7 +33,7 @@ func newDeliverServer(d store.Deliverer, log zerolog.Logger) *deliverServer {
 // under way 5 seconds, waits for commits, and returns nil. At most 2,500 connections are served at once; who may connect is
 // for the permissions of the socket to say. Where d has a method StoreID() string, its answer is told to each client. Where
 // it has Committed(context.Context, store.ID) (bool, error), that is asked for drafts that were committed before ServeDeliver
-// began.
+// began; where it is a store.CanaryWatch, for the peers of the receiver's connections.
 func ServeDeliver(ctx context.Context, l net.Listener, d store.Deliverer, log zerolog.Logger) error {
 	s := newDeliverServer(d, log)
 	return serveConns(ctx, l, s.log, s.session)
@@ -107,7 +107,7 @@ func (d *deliverSession) step(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx) // what came whole is answered, also while the service stops
 	if d.phase.Load() != openPhase {
 		switch kind {
-		case resolveFrame, beginFrame, askFrame:
+		case resolveFrame, beginFrame, askFrame, noteFrame, canaryFrame:
 			return d.request(ctx, kind, n)
 		}
 		if d.draft == nil {
@@ -159,6 +159,14 @@ func (d *deliverSession) request(ctx context.Context, kind frameType, n int) err
 	case askFrame:
 		if id, ok := decodeID(b); ok {
 			return d.ask(ctx, id)
+		}
+	case canaryFrame:
+		if peer, ok := decodePeer(b); ok {
+			return d.canary(ctx, peer)
+		}
+	case noteFrame:
+		if lost, refusals, ok := decodeNotes(b); ok {
+			return d.note(lost, refusals)
 		}
 	}
 	return errFrame

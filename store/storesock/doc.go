@@ -23,11 +23,15 @@
 //	                                                                           number of drafts prepared: 0 or 1, its id
 //	'B' begin     session, reverse-path, declared octets                       answered by 'A': id; a draft is open
 //	'Q' ask       id of a draft whose answer got lost                          answered by 'A': it is durable
+//	'W' note      number lost, then refusals: session, peer, reverse-path,     answered by 'A'
+//	              verb, code, reason, octets, Message-ID, number of
+//	              forward-paths, each
 //
 // and 'F' with the code of an error, and nothing else, is an answer too. While a draft is open:
 //
 //	'D' data      the next octets of the body, at least one
-//	'P' part      then the Final: trace, number of recipients, each: maildrop, prefix; in as many frames as it takes
+//	'P' part      then the Final: trace, number of recipients, each: maildrop, prefix; peer, Message-ID, number of
+//	              forward-paths, each; in as many frames as it takes
 //	'E' end       empty; the draft is to be committed: answered by 'A' or 'F'
 //	'X' discard   empty; the draft is to be forgotten: not answered
 //
@@ -42,6 +46,9 @@
 // that is prepared or open, and the outcome of the last 32,768 for two minutes. It waits for one that is under way, and one
 // that is still open after 10 s is closed to its connection, so that what was said not to be there never comes. For what it
 // does not know it asks the store (Committed). What stays unknown is store.ErrUnavailable.
+//
+// A note changes nothing but the history. The client queues 1,024 and sends what has come together within 100 ms, beside
+// everything else; what does not fit, or does not get there, is lost and counted.
 //
 // An ordinary message costs one exchange, beside one for each recipient. The client keeps a connection with a draft that is
 // prepared among those that are idle, and uses the draft for a minute at most. An owner that stops gives what was prepared the

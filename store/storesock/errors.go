@@ -43,6 +43,7 @@ func names() []named {
 		{"login-delay", store.ErrLoginDelay},
 		{"lost", store.ErrLost},
 		{"corrupt", store.ErrCorrupt},
+		{"no-history", store.ErrNoHistory},
 	}
 }
 

@@ -122,6 +122,10 @@ func (m *memory) Backup(_ context.Context, w io.Writer) (store.BackupReport, err
 	return store.BackupReport{Octets: 3 * maxFrame}, errors.Join(err, m.err)
 }
 
+func (m *memory) Trace(_ context.Context, q store.Query) (store.Traced, error) {
+	return store.Traced{Events: []store.Event{{Kind: store.EventAccepted, MessageID: q.Text}}, More: true}, m.err
+}
+
 func (m *memory) Mail(context.Context, string) ([]store.Message, error) { return nil, m.err }
 
 func (m *memory) Copy(context.Context, string, store.ID, io.Writer) error { return m.err }

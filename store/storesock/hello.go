@@ -10,7 +10,7 @@ import (
 )
 
 // protocol is the number that both sides must have in common. It changes when an old side would misread a new one.
-const protocol = 1
+const protocol = 2
 
 // helloTime is how long a side waits for the other's hello.
 const helloTime = 5 * time.Second

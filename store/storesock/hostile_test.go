@@ -22,7 +22,7 @@ func frame(kind frameType, content string) []byte {
 	return b.Bytes()
 }
 
-func ourHello() []byte { return frame(helloFrame, `{"protocol":1,"service":"admin"}`) }
+func ourHello() []byte { return frame(helloFrame, `{"protocol":2,"service":"admin"}`) }
 
 // said returns a whole message in parts of n octets.
 func said(t testing.TB, v any, n int) []byte {
@@ -84,7 +84,7 @@ func TestServerGarbage(t *testing.T) {
 		"huge hello":          frame(helloFrame, strings.Repeat(" ", maxHello+1)),
 		"hello not JSON":      frame(helloFrame, "hello"),
 		"no hello":            said(t, adminRequest{Op: opApply}, 99),
-		"wrong service":       append(frame(helloFrame, `{"protocol":1,"service":"deliver"}`), said(t, adminRequest{Op: opApply}, 99)...),
+		"wrong service":       append(frame(helloFrame, `{"protocol":2,"service":"deliver"}`), said(t, adminRequest{Op: opApply}, 99)...),
 		"unknown frame":       behind(frame('?', "x")),
 		"second hello":        behind(ourHello()),
 		"frame too long":      behind([]byte{'P', 0xff, 0xff, 0xff, 0xff}),
@@ -99,7 +99,7 @@ func TestServerGarbage(t *testing.T) {
 		"wrong type":          behind(frame(partFrame, `{"op":"apply","revision":-1}`), end),
 		"deep":                behind(frame(partFrame, `{"op":`+strings.Repeat("[", 200_000)), end),
 		"hello inside":        behind(frame(partFrame, `{"op":`), ourHello(), frame(partFrame, `"apply"}`), end),
-		"other protocol":      append(frame(helloFrame, `{"protocol":2,"service":"admin"}`), said(t, adminRequest{Op: opApply}, 99)...),
+		"other protocol":      append(frame(helloFrame, `{"protocol":3,"service":"admin"}`), said(t, adminRequest{Op: opApply}, 99)...),
 		"negative protocol":   append(frame(helloFrame, `{"protocol":-1,"service":"admin"}`), said(t, adminRequest{Op: opApply}, 99)...),
 		"protocol not number": append(frame(helloFrame, `{"protocol":"1","service":"admin"}`), said(t, adminRequest{Op: opApply}, 99)...),
 	} {
@@ -176,13 +176,13 @@ func TestClientTruncations(t *testing.T) {
 func TestProtocolMismatch(t *testing.T) {
 	_, err := ask(t, frame(helloFrame, `{"protocol":41,"service":"admin"}`))
 	var mismatch *ProtocolError
-	if !errors.As(err, &mismatch) || *mismatch != (ProtocolError{Ours: 1, Theirs: 41}) || !errors.Is(err, store.ErrUnavailable) {
+	if !errors.As(err, &mismatch) || *mismatch != (ProtocolError{Ours: 2, Theirs: 41}) || !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("%#v", err)
 	}
-	if text := err.Error(); !strings.Contains(text, "protocol 41") || !strings.Contains(text, "protocol 1:") {
+	if text := err.Error(); !strings.Contains(text, "protocol 41") || !strings.Contains(text, "protocol 2:") {
 		t.Errorf("the sentence names not both: %s", text)
 	}
-	if _, err := ask(t, frame(helloFrame, `{"protocol":1,"service":"pickup"}`)); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := ask(t, frame(helloFrame, `{"protocol":2,"service":"pickup"}`)); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("another service: %v", err)
 	}
 }
@@ -214,8 +214,8 @@ func FuzzClient(f *testing.F) {
 	f.Add(append(ourHello(), said(f, adminAnswer{Directory: &store.Directory{Revision: 3, Accounts: []store.Account{{Address: "a@x"}}}}, 30)...))
 	f.Add(append(ourHello(), said(f, adminAnswer{Failure: &failure{Code: "comet"}}, 30)...))
 	f.Add(append(ourHello(), said(f, adminAnswer{Failure: &failure{Code: codeEdit, Edit: &store.EditError{}}}, 30)...))
-	f.Add(frame(helloFrame, `{"protocol":2}`))
-	f.Add(frame(helloFrame, `{"protocol":1,"refused":"user"}`))
+	f.Add(frame(helloFrame, `{"protocol":3}`))
+	f.Add(frame(helloFrame, `{"protocol":2,"refused":"user"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if _, err := ask(t, b); err == nil && !bytes.Contains(b, []byte{'E', 0, 0, 0, 0}) {
 			t.Fatal("an answer without its end frame was believed")

@@ -9,7 +9,7 @@ import (
 	"example.org/letterbox/store"
 )
 
-// The frames of the pickup service. From the client: an open frame first, with response frames where the login is an
+// The frames of the pickup service. From the client: canaryFrame alone, or an open frame first, with response frames where the login is an
 // exchange; then any of the others, the part frames of a deletion closed by an end frame.
 const (
 	openFrame     frameType = 'O' // a Login

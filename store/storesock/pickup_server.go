@@ -150,6 +150,12 @@ func (p *pickupSession) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if q.kind == canaryFrame {
+		if err := p.canary(ctx, q.content); err != nil {
+			return err
+		}
+		return errRefused // nothing is open
+	}
 	login, exchange, ok := decodeLogin(q.content)
 	if q.kind != openFrame || !ok {
 		return errFrame

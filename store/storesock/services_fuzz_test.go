@@ -35,6 +35,8 @@ func FuzzDeliverServer(f *testing.F) {
 	f.Add(slices.Concat(r["begin"], r["data"], r["discard"], r["ask"]))
 	f.Add(slices.Concat(r["resolve"], r["resolve"], r["data"], r["final"], r["resolve"], r["ask"], r["discard"]))
 	f.Add(slices.Concat(r["begin"], r["final"][:20]))
+	f.Add(slices.Concat(r["canary"], r["canary"]))
+	f.Add(slices.Concat(r["note"], r["resolve"], r["note"], r["data"], r["note"]))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		b := &box{}
 		s := newDeliverServer(b, zerolog.Nop())
@@ -42,6 +44,9 @@ func FuzzDeliverServer(f *testing.F) {
 		ends := bytes.Count(said, []byte{byte(endFrame), 0, 0, 0, 0})
 		if len(b.messages) > ends || b.discarded != int(b.next) || len(s.outcomes.known) > len(b.messages) || s.finals.Load() != 0 {
 			t.Fatalf("%d messages with %d end frames, %d of %d drafts given back", len(b.messages), ends, b.discarded, b.next)
+		}
+		if len(b.noted) > bytes.Count(said, []byte{byte(noteFrame)})*maxRequest {
+			t.Fatalf("%d notes", len(b.noted))
 		}
 		frames(t, answer)
 	})
@@ -54,6 +59,7 @@ func FuzzPickupServer(f *testing.F) {
 	f.Add(slices.Concat(r["open"], r["active"], r["retrieve"], r["credit"]))
 	f.Add(slices.Concat(r["open"], r["deletion"], r["close"]))
 	f.Add(slices.Concat(r["open"], r["retrieve"], frame(cancelFrame, "")))
+	f.Add(slices.Concat(r["canary"], r["canary"]))
 	exchange := secretLogin()
 	exchange.Exchange = func(context.Context, []byte) ([]byte, error) { return nil, nil }
 	f.Add(slices.Concat(loginFrame(exchange), r["step"], frame(stepFrame, "to first"), frame(stepFrame, "to final")))
@@ -108,6 +114,8 @@ func FuzzDeliverClient(f *testing.F) {
 			t.Fatal("committed without an answer")
 		}
 		draft.Discard()
+		d.Note(store.Refusal{To: []string{"a@b"}})
+		d.Close()
 	})
 }
 

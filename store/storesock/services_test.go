@@ -29,6 +29,8 @@ type box struct {
 	discarded int
 	active    int
 	held      store.Login
+	noted     []store.Refusal
+	origin    store.Origin
 	lost      chan struct{}
 
 	resolveErr, beginErr, writeErr, commitErr, openErr error
@@ -79,6 +81,7 @@ func (d *boxDraft) Commit(_ context.Context, f store.Final) error {
 	defer d.b.mu.Unlock()
 	if d.b.commitErr == nil {
 		d.b.messages = append(d.b.messages, string(f.Trace)+d.body.String())
+		d.b.origin = f.Origin
 	}
 	return d.b.commitErr
 }

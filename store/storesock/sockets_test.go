@@ -46,7 +46,9 @@ func cheapHash(password string) (string, error) {
 
 func openStore(t testing.TB, dir string) *boltstore.Store {
 	t.Helper()
-	s, err := boltstore.Open(dir, boltstore.Options{Create: true})
+	s, err := boltstore.Open(dir, boltstore.Options{
+		Create: true, Keep: boltstore.KeepPolicy{HistoryFor: 24 * time.Hour, HistoryBytes: 1 << 20},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

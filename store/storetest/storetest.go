@@ -20,7 +20,7 @@ type Store interface {
 
 // Config says how to reach an implementation.
 type Config struct {
-	// Open makes an empty store that lives as long as the test.
+	// Open makes an empty store that lives as long as the test. It keeps a history.
 	Open func(t *testing.T) Store
 	// Hash makes an account's hash from a password.
 	Hash func(password string) (string, error)
@@ -74,6 +74,7 @@ func Run(t *testing.T, c Config) {
 		{"Quotas", (*harness).quotas},
 		{"MoveInAndOut", (*harness).moveInAndOut},
 		{"BackUp", (*harness).backUp},
+		{"Trace", (*harness).trace},
 		{"Reopen", (*harness).reopen},
 		{"ManyAtOnce", (*harness).manyAtOnce},
 		{"IDsAscend", (*harness).idsAscend},

@@ -68,15 +68,15 @@ type monitored struct {
 	prometheus string // its address
 }
 
-// watched starts letterbox in one process with everything that can be counted.
-func watched(t *testing.T) *server {
+// watched starts letterbox in one process with everything that can be counted, and env.
+func watched(t *testing.T, env ...string) *server {
 	t.Helper()
 	cert, key := certificate(t)
 	data := filepath.Join(t.TempDir(), "data")
 	cmd := letterbox(t, "serve", "--data", data, "--log-format", "json", "--smtp", "127.0.0.1:0", "--smtps", "127.0.0.1:0", "--lmtp", "127.0.0.1:0",
 		"--pop3", "127.0.0.1:0", "--pop3s", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--hostname", "localhost", "--tls-cert", cert, "--tls-key", key,
 		"--account", alice+":"+password, "--account", bob+":"+password, "--account", unfetched+":"+password)
-	cmd.Env = append(cmd.Env, "LETTERBOX_METRICS_PER_ACCOUNT=true")
+	cmd.Env = append(append(cmd.Env, "LETTERBOX_METRICS_PER_ACCOUNT=true"), env...)
 	s := begin(t, data, cmd)
 	s.cert = cert
 	s.ready("smtp", "smtps", "lmtp", "pop3", "pop3s", "metrics")
@@ -87,7 +87,7 @@ func watched(t *testing.T) *server {
 func monitor(t *testing.T, thresholds board.Thresholds) monitored {
 	t.Helper()
 	need(t, "prometheus", "promtool")
-	s := watched(t)
+	s := watched(t, "LETTERBOX_CANARY_EVERY=1s")
 	folder := t.TempDir()
 	write(t, filepath.Join(folder, "rules.yml"), thresholds.Write())
 	write(t, filepath.Join(folder, "prometheus.yml"), []byte(fmt.Sprintf(`global: {scrape_interval: 1s, evaluation_interval: 1s}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"example.org/letterbox/cmd/letterbox/internal/listen"
+	"example.org/letterbox/cmd/letterbox/internal/probe"
 	"example.org/letterbox/metrics"
 	"example.org/letterbox/pop3d"
 	"example.org/letterbox/smtpd"
@@ -58,7 +59,7 @@ func (s *process) serveSocket(name, path string, mode fs.FileMode, serve func(co
 
 func (s *process) openAdmin(context.Context) error {
 	err := s.serveSocket("admin", adminSocket(s.run), ownerMode, func(ctx context.Context, l net.Listener) error {
-		return storesock.ServeAdmin(ctx, l, s.store, s.log)
+		return storesock.ServeAdmin(ctx, l, owner{s.store, s.canary}, s.log)
 	})
 	if err == nil {
 		s.keepClaim()
@@ -109,6 +110,7 @@ func (s *process) makeMetrics(context.Context) error {
 	if s.store != nil {
 		s.metrics.Store(s.store.Stats)
 		s.metrics.AddTimes(s.times)
+		s.canary = newCanary(s.Config, s.store, s.metrics.Canary(probe.Steps()), s.log)
 		if s.Config.Metrics.PerAccount {
 			s.metrics.Accounts(s.accounts)
 		}

@@ -11,7 +11,7 @@ import (
 // keepPolicy is how long the owner of the store keeps mail, and how much.
 func keepPolicy(c *config.Config) boltstore.KeepPolicy {
 	return boltstore.KeepPolicy{
-		ExpireAfter: c.Keep.ExpireAfter, UndeleteFor: c.Keep.UndeleteFor,
+		ExpireAfter: c.Keep.ExpireAfter, UndeleteFor: c.Keep.UndeleteFor, HistoryFor: c.Keep.HistoryFor, HistoryBytes: c.Keep.HistoryBytes,
 		AccountOctets: c.Keep.AccountBytes, AccountMessages: int64(c.Keep.AccountMessages),
 		TotalOctets: c.Keep.TotalBytes, TotalMessages: int64(c.Keep.TotalMessages),
 	}

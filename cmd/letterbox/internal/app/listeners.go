@@ -192,37 +192,53 @@ func (s *process) shutdown(ctx context.Context) (errs []error) {
 
 // handler returns what serves the connections of l, nil for the metrics. Its series of the metrics begin at zero here.
 func (s *process) handler(l listener) listen.Handler {
-	watcher := watcher{s.log.With().Str("listener", l.name).Logger()}
+	inside := insider{watcher{s.log.With().Str("listener", l.name).Logger()}, s.isCanary}
 	switch l.name {
 	case "smtp", "smtps", "lmtp", "lmtps":
 		s.metrics.SMTP().Listen(l.name)
 		lmtp := strings.HasPrefix(l.name, "lmtp")
-		h := smtpHandler{watcher, s.smtp, smtpd.Listener{Name: l.name, TLS: l.address.TLS, TLSInFront: l.address.TLSInFront, LMTP: lmtp}}
+		h := smtpHandler{inside, s.smtp, smtpd.Listener{Name: l.name, TLS: l.address.TLS, TLSInFront: l.address.TLSInFront, LMTP: lmtp}}
 		if lmtp {
 			return h
 		}
 		return strangersHandler{h}
 	case "pop3", "pop3s":
 		s.metrics.POP3().Listen(l.name)
-		return pop3Handler{watcher, s.pop3, pop3d.Listener{Name: l.name, TLS: l.address.TLS, TLSInFront: l.address.TLSInFront}}
+		return pop3Handler{inside, s.pop3, pop3d.Listener{Name: l.name, TLS: l.address.TLS, TLSInFront: l.address.TLSInFront}}
 	}
 	return nil
 }
 
 type smtpHandler struct {
-	watcher
+	insider
 	server   *smtpd.Server
 	listener smtpd.Listener
 }
 
 func (h smtpHandler) Handle(c net.Conn) { h.server.Handle(c, h.listener) }
-func (h smtpHandler) Busy(c net.Conn)   { h.server.Busy(c, h.listener) }
+
+// HandleOwn serves the canary.
+func (h smtpHandler) HandleOwn(c net.Conn) {
+	l := h.listener
+	l.Quiet = true
+	h.server.Handle(c, l)
+}
+
+func (h smtpHandler) Busy(c net.Conn) { h.server.Busy(c, h.listener) }
 
 type pop3Handler struct {
-	watcher
+	insider
 	server   *pop3d.Server
 	listener pop3d.Listener
 }
 
 func (h pop3Handler) Handle(c net.Conn) { h.server.Handle(c, h.listener) }
-func (h pop3Handler) Busy(c net.Conn)   { h.server.Busy(c, h.listener) }
+
+// HandleOwn serves the canary.
+func (h pop3Handler) HandleOwn(c net.Conn) {
+	l := h.listener
+	l.Quiet = true
+	h.server.Handle(c, l)
+}
+
+func (h pop3Handler) Busy(c net.Conn) { h.server.Busy(c, h.listener) }

@@ -90,6 +90,7 @@ type process struct {
 	certs     *certs.Store                // nil where nobody speaks TLS
 	metrics   *metrics.Metrics
 	times     *metrics.Times // of the owner alone
+	canary    *canary        // likewise
 	backups   *backups       // likewise
 	smtp      *smtpd.Server
 	pop3      *pop3d.Server

@@ -13,7 +13,7 @@ import (
 func TestReadySays(t *testing.T) {
 	for want, err := range map[string]error{
 		"restart this one":           &storesock.StoreError{Ours: "a", Theirs: "b"},
-		"restart the older one":      &storesock.ProtocolError{Ours: 1, Theirs: 2},
+		"restart the older one":      &storesock.ProtocolError{Ours: 2, Theirs: 3},
 		"is letterbox store running": errors.New("dial /var/lib/letterbox/deliver.sock"),
 	} {
 		s := &process{ping: func(context.Context) error { return err }}

@@ -90,6 +90,7 @@ func (s *process) reload() {
 	if s.store != nil {
 		s.store.SetLogins(loginPolicy(next))
 		s.store.SetKeep(keepPolicy(next))
+		s.canary.setEvery(next.Canary.Every)
 		s.reloadBackups(next)
 	}
 	s.limits.Set(bounds(next))

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"strings"
 
 	"example.org/letterbox/cmd/letterbox/internal/config"
 )
@@ -34,6 +35,8 @@ func (r Role) Uses(k config.Key) bool {
 		return r == SMTPD
 	case k.Name == "metrics.pop3d":
 		return r == POP3D
+	case strings.HasPrefix(k.Name, "retention.history_"):
+		return r.holds(Store)
 	case loginKey(k.Name):
 		return r.holds(Store) || k.Section() == "pop3" && r == POP3D
 	}
@@ -44,7 +47,7 @@ func (r Role) Uses(k config.Key) bool {
 		return r.holds(POP3D)
 	case "retention":
 		return r != SMTPD // EXPIRE tells clients
-	case "store", "accounts", "quota", "backup":
+	case "store", "accounts", "quota", "backup", "canary":
 		return r.holds(Store)
 	case "proxy":
 		return r != Store
@@ -75,7 +78,7 @@ func (s *process) steps() []step {
 	case Store:
 		return []step{
 			s.openStore, s.makeAccounts, s.takeRun, s.makeMetrics, s.openAdmin, s.openDeliver, s.openPickup, s.openHealth,
-			s.publishCertificate, s.openListeners, s.serveAll, s.startBackups,
+			s.publishCertificate, s.openListeners, s.serveAll, s.startBackups, s.startCanary,
 		}
 	case SMTPD:
 		return []step{s.findRun, s.reachDeliverer, s.makeMetrics, s.openHealth, s.openCerts, s.openListeners, s.makeSMTP, s.serveAll}
@@ -84,6 +87,6 @@ func (s *process) steps() []step {
 	}
 	return []step{
 		s.openStore, s.makeAccounts, s.takeRun, s.makeMetrics, s.openAdmin, s.openHealth, s.openCerts, s.openListeners,
-		s.makeSMTP, s.makePOP3, s.serveAll, s.startBackups,
+		s.makeSMTP, s.makePOP3, s.serveAll, s.startBackups, s.startCanary,
 	}
 }

@@ -127,6 +127,9 @@ func (s *supervisor) command(ctx context.Context, role Role) *exec.Cmd {
 			cmd.Env = append(cmd.Env, entry)
 		}
 	}
+	if role == Store {
+		cmd.Env = append(cmd.Env, s.canaryEnv()...)
+	}
 	cmd.Stdout, cmd.Stderr = s.Out, s.Log
 	return cmd
 }

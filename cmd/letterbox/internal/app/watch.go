@@ -14,6 +14,8 @@ var (
 	_ listen.AcceptWatcher = pop3Handler{}
 	_ listen.ProxyWatcher  = pop3Handler{}
 	_ listen.CrowdWatcher  = strangersHandler{}
+	_ listen.Insider       = strangersHandler{}
+	_ listen.Insider       = pop3Handler{}
 )
 
 // bounds is what the configuration allows of connections.

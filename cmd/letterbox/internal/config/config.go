@@ -29,6 +29,7 @@ type Config struct {
 	Keep     Keep
 	Backup   Backup
 	Metrics  Metrics
+	Canary   Canary
 	Log      Log
 	Accounts Accounts
 
@@ -125,6 +126,8 @@ type Store struct {
 type Keep struct {
 	ExpireAfter     time.Duration
 	UndeleteFor     time.Duration
+	HistoryFor      time.Duration // 0: no history
+	HistoryBytes    int64
 	AccountBytes    int64
 	AccountMessages int
 	TotalBytes      int64
@@ -145,6 +148,13 @@ type Metrics struct {
 	WebConfig    string           // path of exporter-toolkit's web configuration; empty: plain HTTP for all
 	PerAccount   bool             // series for each account
 	Pprof        bool             // Go's profiles
+}
+
+// Canary is the section of letterbox's own look whether mail flows.
+type Canary struct {
+	Every time.Duration // 0: only when it is asked
+	// SMTP and POP3 are where it connects; the zero Address stands for a listener of the configuration.
+	SMTP, POP3 listen.Address
 }
 
 // Log says what is logged and how.

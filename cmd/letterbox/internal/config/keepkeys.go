@@ -22,6 +22,16 @@ func keepKeys() []Key {
 			"`0s`: deleted means gone. A disk that fills up ends it early.",
 		place: func(c *Config) value { return durationValue{&c.Keep.UndeleteFor, 0, longest} },
 	}, {
+		Name: "retention.history_for", Default: one("30d"), Reload: true,
+		Text: "How long it is kept who sent what to whom, what was refused, and who fetched and deleted it, for `letterbox trace`; `0s` for no " +
+			"history, which removes what there is.",
+		place: func(c *Config) value { return durationValue{&c.Keep.HistoryFor, 0, longest} },
+	}, {
+		Name: "retention.history_bytes", Default: one("64MiB"), Reload: true,
+		Text: "What the history takes on disk at the most; the oldest goes first. A quarter of it is for what was refused, so that strangers " +
+			"can't push out the rest.",
+		place: func(c *Config) value { return sizeValue{&c.Keep.HistoryBytes, 1 << 20, 1 << 40} },
+	}, {
 		Name: "quota.account_bytes", Default: one("0"), Reload: true,
 		Text: "What may wait for one account, unless `user quota` gives it a bound of its own; 0 for no bound. A sender that would go beyond " +
 			"is told to try again later (452). A message whose size was not declared may go beyond by itself.",

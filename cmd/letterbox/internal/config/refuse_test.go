@@ -30,6 +30,30 @@ func TestAddressesThatCannotBeServed(t *testing.T) {
 	mustLoad(t, "[smtp]\nlmtp = \"unix:/a proxy\"", nil) // its mode says who may connect
 }
 
+// TestCanaryKeys shows what the canary's keys take, and what they refuse in one sentence.
+func TestCanaryKeys(t *testing.T) {
+	for _, test := range []struct{ file, want string }{
+		{"every = \"500ms\"", "is less than a second: write 1s or more, or 0s for never"},
+		{"every = \"25h\"", "25h is not between"},
+		{"smtp = \"unix:/a\"", `address "unix:/a" is no HOST:PORT that one can connect to`},
+		{"smtp = \"fd:smtp\"", `address "fd:smtp" is no HOST:PORT`},
+		{"pop3 = \"localhost:0 tls\"", `address "localhost:0 tls" is no HOST:PORT`},
+		{"pop3 = \"localhost\"", "is not HOST:PORT"},
+	} {
+		_, err := load(t, "[canary]\n"+test.file, nil)
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want %q", test.file, err, test.want)
+		}
+	}
+	c := mustLoad(t, "[canary]\nevery = \"5m\"\nsmtp = \"localhost:25 proxy\"\npop3 = \"[::1]:995 tls\"", nil)
+	if c.Canary.Every.Minutes() != 5 || !c.Canary.SMTP.Proxy || !c.Canary.POP3.TLS || c.Canary.POP3.Text != "[::1]:995" {
+		t.Errorf("%+v", c.Canary)
+	}
+	if c := mustLoad(t, "", nil); c.Canary != (Canary{}) {
+		t.Errorf("by default: %+v", c.Canary)
+	}
+}
+
 // TestExempt shows that the word local stands for addresses that no PROXY header gave, and what is listed for all.
 func TestExempt(t *testing.T) {
 	for _, test := range []struct {

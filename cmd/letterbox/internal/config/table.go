@@ -312,7 +312,7 @@ func outerKeys() []Key {
 			"and printed once. An account that exists is left alone. A comma can't stand in the variable's passwords: it ends " +
 			"the item.",
 		place: func(c *Config) value { return accountsValue{&c.Accounts.Create} },
-	}}, 3, webKeys()...)
+	}}, 3, append(webKeys(), canaryKeys()...)...)
 }
 
 // defaultHostname is the machine's name if it may be a fully qualified one: a bare name such as "nas" or a container's id

@@ -139,6 +139,17 @@ func block(peer netip.Addr) netip.Prefix {
 	return p
 }
 
+// loopbackPeer returns the other end of a connection over loopback.
+func loopbackPeer(c net.Conn) (netip.AddrPort, bool) {
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	peer := a.AddrPort()
+	peer = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	return peer, peer.Addr().IsLoopback()
+}
+
 // peerAddr is the address at the other end, invalid for a unix socket.
 func peerAddr(c net.Conn) netip.Addr {
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {

@@ -33,6 +33,18 @@ type CrowdWatcher interface {
 	MostlyFrom(peer netip.Addr)
 }
 
+// Insider is a Handler that knows connections of this program's own, its canary's: they take no place within the Limits,
+// may send a PROXY header wherever one is wanted, and have a method of their own.
+type Insider interface {
+	// IsOwn tells whether a connection from this address and port of loopback is our own. It may take a moment.
+	IsOwn(peer netip.AddrPort) bool
+	// HandleOwn is Handle for such a connection.
+	HandleOwn(c net.Conn)
+}
+
+// maxAsked bounds the connections of one listener that wait for IsOwn at once. Beyond it none is our own.
+const maxAsked = 32
+
 // maxBusy bounds the busy lines that one listener says at once; beyond it a connection is closed without a word.
 const maxBusy = 32
 
@@ -50,7 +62,8 @@ func Serve(l net.Listener, h Handler, lim *Limits, proxy *Proxy) error {
 	if lim == nil {
 		lim = NewLimits(Bounds{})
 	}
-	d := door{handler: h, limits: lim, proxy: proxy, busy: make(chan struct{}, maxBusy)}
+	d := door{handler: h, limits: lim, proxy: proxy, busy: make(chan struct{}, maxBusy), asked: make(chan struct{}, maxAsked)}
+	d.insider, _ = h.(Insider)
 	pause := time.Duration(0)
 	for {
 		c, err := l.Accept()
@@ -76,20 +89,57 @@ func Serve(l net.Listener, h Handler, lim *Limits, proxy *Proxy) error {
 // door is one listener's way from Accept to its handler.
 type door struct {
 	handler Handler
+	insider Insider // the handler, or nil
 	limits  *Limits
 	proxy   *Proxy
 	busy    chan struct{} // a slot for each busy line
+	asked   chan struct{} // a slot for each question whose connection it is
 	crowd   crowd
 }
 
 // open takes one connection, without waiting for anything.
 func (d *door) open(c net.Conn) {
-	var t *terms
 	if d.proxy == nil {
 		d.watch(c)
-	} else if t = d.proxy.terms.Load(); !t.trusts(c.RemoteAddr()) {
-		d.refuse(c, errUntrusted)
+	}
+	if peer, ok := loopbackPeer(c); ok && d.insider != nil {
+		select {
+		case d.asked <- struct{}{}:
+			go d.ask(c, peer)
+			return
+		default:
+		}
+	}
+	d.enter(c)
+}
+
+// ask finds out whether a connection is our own.
+func (d *door) ask(c net.Conn, peer netip.AddrPort) {
+	own := d.insider.IsOwn(peer)
+	<-d.asked
+	if !own {
+		d.enter(c)
 		return
+	}
+	if d.proxy != nil {
+		behind, _, err := d.proxy.terms.Load().accept(c)
+		if err != nil {
+			d.refuse(c, err)
+			return
+		}
+		c = behind
+	}
+	d.insider.HandleOwn(c)
+}
+
+// enter admits one connection, without waiting for anything.
+func (d *door) enter(c net.Conn) {
+	var t *terms
+	if d.proxy != nil {
+		if t = d.proxy.terms.Load(); !t.trusts(c.RemoteAddr()) {
+			d.refuse(c, errUntrusted)
+			return
+		}
 	}
 	p, ok := d.limits.enter()
 	switch {

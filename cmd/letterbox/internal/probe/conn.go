@@ -28,6 +28,8 @@ type Options struct {
 	Security Security
 	// TLS is used as it is given; its ServerName is the target's host where it has none. Nil stands for an empty one.
 	TLS *tls.Config
+	// Dial connects; nil for a plain net.Dialer.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Timeout bounds connecting, and each wait for an octet to be read or written.
 	Timeout time.Duration
 	// Buffer is how many octets a connection reads and writes at once: half of the memory that it costs. 0 stands for 4
@@ -47,6 +49,8 @@ var (
 	ErrLongLine = errors.New("the server sent a line of more than 4 KiB")
 	// ErrProtocol is wrapped by the errors of a server that breaks the protocol.
 	ErrProtocol = errors.New("the server broke the protocol")
+	// ErrTLS is wrapped by the errors of a TLS that did not come about.
+	ErrTLS = errors.New("TLS")
 )
 
 // broken is an error of the protocol: what came where something else was due.
@@ -69,8 +73,13 @@ func open(ctx context.Context, o Options) (*conn, error) {
 	if path, ok := strings.CutPrefix(o.Target, "unix:"); ok {
 		network, address = "unix", path
 	}
-	dialer := net.Dialer{Timeout: o.Timeout}
-	raw, err := dialer.DialContext(ctx, network, address)
+	dial := o.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	connecting, cancel := context.WithTimeout(ctx, o.Timeout)
+	defer cancel()
+	raw, err := dial(connecting, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +104,7 @@ func (c *conn) use(nc net.Conn) {
 // handshake speaks TLS from here on.
 func (c *conn) handshake() error {
 	if c.r.Buffered() > 0 {
-		return broken("there is text in clear behind the reply that starts TLS")
+		return fmt.Errorf("%w: %w", ErrTLS, broken("there is text in clear behind the reply that starts TLS"))
 	}
 	config := &tls.Config{}
 	if c.o.TLS != nil {
@@ -106,7 +115,7 @@ func (c *conn) handshake() error {
 	}
 	secure := tls.Client(c.net, config)
 	if err := secure.Handshake(); err != nil {
-		return fmt.Errorf("TLS: %w", err)
+		return fmt.Errorf("%w: %w", ErrTLS, err)
 	}
 	c.use(secure)
 	return nil

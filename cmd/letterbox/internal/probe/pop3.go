@@ -14,6 +14,8 @@ type POP3 struct {
 	c *conn
 	// waiting are the verbs of commands whose answers have not been read yet.
 	waiting []string
+	// messages is how many there are, as the last Stat said.
+	messages int
 }
 
 // StatusError is a `-ERR`. The connection can be used on.
@@ -91,6 +93,7 @@ func (p *POP3) Stat() (messages int, octets int64, err error) {
 	if messages, octets, err = pair(text); err != nil {
 		return 0, 0, broken("STAT: %.80q", text)
 	}
+	p.messages = messages
 	return messages, octets, nil
 }
 
@@ -106,7 +109,7 @@ func (p *POP3) Sizes() ([]int64, error) {
 	if err := p.Do("LIST"); err != nil {
 		return nil, err
 	}
-	var sizes []int64
+	sizes := make([]int64, 0, p.expected())
 	err := p.lines(maxListing, func(line string) error {
 		n, octets, err := pair(line)
 		if err != nil || n != len(sizes)+1 {
@@ -123,7 +126,7 @@ func (p *POP3) UIDLs() ([]string, error) {
 	if err := p.Do("UIDL"); err != nil {
 		return nil, err
 	}
-	var ids []string
+	ids := make([]string, 0, p.expected())
 	err := p.lines(maxListing, func(line string) error {
 		number, id, _ := strings.Cut(line, " ")
 		if n, err := strconv.Atoi(number); err != nil || n != len(ids)+1 || len(id) < 1 || len(id) > 70 {
@@ -134,6 +137,9 @@ func (p *POP3) UIDLs() ([]string, error) {
 	})
 	return ids, err
 }
+
+// expected is for how many lines of a listing there is to be room at first: what STAT said, within reason.
+func (p *POP3) expected() int { return min(p.messages, 1<<20) }
 
 // Retrieve copies message n to w as it came, and returns its octets.
 func (p *POP3) Retrieve(n int, w io.Writer) (int64, error) {
@@ -209,33 +215,46 @@ func (p *POP3) status(command string) (string, error) {
 	return "", broken("%s was answered with %.80q", command, line)
 }
 
-// lines reads a multi-line answer, which has bound octets at most, to its end, and calls each for every line of it.
+// lines reads a multi-line answer, which has bound octets at most, to its end, and calls each for every line of it as it comes.
 func (p *POP3) lines(bound int, each func(line string) error) error {
-	listing := &listing{left: bound}
-	if _, err := p.c.content(listing); err != nil {
+	l := &listing{left: bound, each: each}
+	if _, err := p.c.content(l); err != nil {
 		return err
 	}
-	for rest := listing.text.String(); rest != ""; {
-		line, after, _ := strings.Cut(rest, "\r\n")
-		if err := each(line); err != nil {
-			return err
-		}
-		rest = after
+	if l.wrong == nil && l.part != "" {
+		return each(l.part)
 	}
-	return nil
+	return l.wrong
 }
 
-// listing is the content of a list, of a bounded number of octets.
+// listing takes the content of a list apart, of a bounded number of octets.
 type listing struct {
-	text strings.Builder
+	each func(line string) error
 	left int
+	// wrong is what is not right in a line: what follows is read, so that the connection can be used on, and not looked at.
+	wrong error
+	part  string // the beginning of a line that has not come whole, at most maxLine octets
 }
 
+// Write makes one string of all lines that come together: lines that are kept keep it, and cost no memory each.
 func (l *listing) Write(b []byte) (int, error) {
 	if l.left -= len(b); l.left < 0 {
 		return 0, broken("a list that does not end")
 	}
-	return l.text.Write(b)
+	rest := l.part + string(b)
+	for l.wrong == nil {
+		end := strings.IndexByte(rest, '\n')
+		switch {
+		case end > maxLine, end < 0 && len(rest) > maxLine:
+			return 0, ErrLongLine
+		case end < 0:
+			l.part = rest
+			return len(b), nil
+		}
+		l.wrong = l.each(strings.TrimSuffix(rest[:end], "\r"))
+		rest = rest[end+1:]
+	}
+	return len(b), nil
 }
 
 // pair reads two numbers at the start of text; more may stand behind them (RFC 1939 section 5).

@@ -63,7 +63,7 @@ func (s *SMTP) greet() error {
 		return err
 	}
 	if _, ok := s.Extensions["STARTTLS"]; !ok {
-		return broken("it does not offer STARTTLS")
+		return fmt.Errorf("%w: %w", ErrTLS, broken("it does not offer STARTTLS"))
 	}
 	if err := s.command("STARTTLS", 220); err != nil {
 		return err
