@@ -21,7 +21,7 @@ type Admin interface {
 	// Figures returns the store's counters.
 	Figures(ctx context.Context) (Stats, error)
 	// Backup writes everything that waits, and the directory, to w. Mail goes on meanwhile. What was written is whole only
-	// when the error is nil.
+	// when the error is nil. Messages that can't be read are left out, and the report says which.
 	Backup(ctx context.Context, w io.Writer) (BackupReport, error)
 	// Mail lists what waits for an account, in the order of a POP3 session, and locks nothing.
 	Mail(ctx context.Context, address string) ([]Message, error)
@@ -44,6 +44,24 @@ type BackupReport struct {
 	Messages int64 `json:"messages"`
 	Entries  int64 `json:"entries"` // messages, counted once for each maildrop
 	Octets   int64 `json:"octets"`  // of the backup
+
+	LeftOut *LeftOut `json:"left_out,omitempty"` // nil: nothing
+}
+
+// LeftOut are messages that wait and are not in a backup, since they can't be read.
+type LeftOut struct {
+	Messages int64     `json:"messages"`
+	Findings []Finding `json:"findings"` // the first MaxFindings of them
+}
+
+// Lacks counts one message that the backup has not.
+func (r *BackupReport) Lacks(f Finding) {
+	if r.LeftOut == nil {
+		r.LeftOut = &LeftOut{}
+	}
+	if r.LeftOut.Messages++; r.LeftOut.Messages <= MaxFindings {
+		r.LeftOut.Findings = append(r.LeftOut.Findings, f)
+	}
 }
 
 // Verification is what Verify looked at and found.

@@ -87,8 +87,8 @@ func backup(fs *flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
 		if c.args[0] == "-" {
 			return c.admin(ctx, backupTime, func(ctx context.Context, admin store.Admin) error {
-				_, err := admin.Backup(ctx, c.stdout)
-				return err
+				report, err := admin.Backup(ctx, c.stdout)
+				return errors.Join(err, leftOut(c, report))
 			})
 		}
 		cfg, err := c.config()
@@ -104,12 +104,27 @@ func backup(fs *flag.FlagSet) action {
 		if err := out.Finish(ctx, report, err); err != nil {
 			return err
 		}
+		lacks := leftOut(c, report)
 		if *asJSON {
-			return term.JSON(c.stdout, report)
+			return errors.Join(term.JSON(c.stdout, report), lacks)
 		}
 		_, err = fmt.Fprintf(c.stdout, "%d messages, %d entries, %s, written and read back\n", report.Messages, report.Entries, term.Octets(report.Octets))
-		return err
+		return errors.Join(err, lacks)
 	}
+}
+
+// leftOut says which messages a backup has not, and is an error where there are some.
+func leftOut(c *call, r store.BackupReport) error {
+	if r.LeftOut == nil {
+		return nil
+	}
+	for _, f := range r.LeftOut.Findings {
+		if _, err := fmt.Fprintln(c.stderr, term.Printable(f.Text)); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("not in this backup, since they can't be read: %d messages; the backup is whole but for them: see letterbox verify, and keep an older backup that has them",
+		r.LeftOut.Messages)
 }
 
 // backUp writes a backup as the owner of the store, and comes back as whoever it was.

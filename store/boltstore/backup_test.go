@@ -128,6 +128,38 @@ func TestRestoreBrokenOff(t *testing.T) {
 	}
 }
 
+// TestRestoreBesideStore: a restore that is made again refuses a folder in which the first one came to its end, also where the folder
+// restoring/ is left, since it was killed behind its last step; and takes nothing out of that store.
+func TestRestoreBesideStore(t *testing.T) {
+	_, backup, report := backedUp(t)
+	dir := filepath.Join(scratch(t), "restored")
+	if _, err := Restore(t.Context(), dir, bytes.NewReader(backup), quiet); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := Restore(t.Context(), dir, bytes.NewReader(backup), quiet); !errors.Is(err, ErrNotEmpty) {
+			t.Errorf("the second restore: %v", err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, restoringFolder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := &testStore{T: t, Store: openTest(t, dir, quiet), drop: 1}
+	if got := again.Stats(); got.Messages != report.Entries || len(again.verify()) != 0 {
+		t.Errorf("%+v, want %+v", got, report)
+	}
+	foreign := scratch(t)
+	if err := os.WriteFile(filepath.Join(foreign, "letter.txt"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), foreign, bytes.NewReader(backup), quiet); !errors.Is(err, ErrNotEmpty) {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(foreign); err != nil || len(left) != 1 {
+		t.Errorf("the folder that was refused holds %v, %v", left, err)
+	}
+}
+
 // FuzzBackup: no stream makes the reader panic, or hold more than came.
 func FuzzBackup(f *testing.F) {
 	f.Add([]byte(backupMagic))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -65,10 +66,11 @@ func (s *Store) purge(ctx context.Context, before time.Time) (int, error) {
 		return 0, err
 	}
 	total := 0
+	clock, now := s.keeper.clock.noted(), s.opt.Now()
 	for _, drop := range drops {
 		var seqs []uint64
 		err := s.index.listBin(drop, func(e *entry) {
-			if e.binned < before.UnixMilli() {
+			if clock.binned(time.UnixMilli(e.binned), now).Before(before) {
 				seqs = append(seqs, e.seq)
 			}
 		})
@@ -104,12 +106,19 @@ func (s *Store) Undelete(ctx context.Context, address string, since time.Time) (
 	if err != nil {
 		return 0, err
 	}
+	back := 0
+	var damaged error // of the first that can't be read: it stays, and keeps back no other
 	for i := range found {
-		if err := s.restore(ctx, acc.Maildrop, &found[i]); err != nil {
-			return i, err
+		switch err := s.restore(ctx, acc.Maildrop, &found[i]); {
+		case err == nil:
+			back++
+		case !errors.Is(err, store.ErrCorrupt):
+			return back, err
+		case damaged == nil:
+			damaged = err
 		}
 	}
-	return len(found), nil
+	return back, damaged
 }
 
 // restore files one message of the bin again, under an id of its own.
@@ -145,7 +154,5 @@ func (s *Store) restore(ctx context.Context, drop store.MaildropID, e *entry) er
 	if _, err := io.Copy(d, io.NewSectionReader(old.body, 0, old.size)); err != nil {
 		return err
 	}
-	s.moving.RLock()
-	defer s.moving.RUnlock()
 	return d.Commit(ctx, final)
 }

@@ -47,7 +47,7 @@ func TestClockWatch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock, went := c.start, time.Duration(0)
-			w := newClockWatch(func() time.Time { return clock }, func() time.Duration { return went }, built, c.newest)
+			w := newClockWatch(func() time.Time { return clock }, func() time.Duration { return went }, built, clockNote{Trusted: c.newest})
 			for i, l := range c.looks {
 				went += l.after
 				clock = clock.Add(l.after)

@@ -34,7 +34,7 @@ func (s *Store) discard(ctx context.Context, drop store.MaildropID, freed int64,
 	if s.keep.Load().UndeleteFor <= 0 || s.space.tight(0) {
 		return s.delete(ctx, kindDeletion, drop, freed, seqs)
 	}
-	moment := s.opt.Now().UnixMilli()
+	moment := s.binMoment().UnixMilli()
 	return s.write(ctx, func() *seglog.Record { return s.binning(kindBin, drop, freed, seqs, moment) })
 }
 

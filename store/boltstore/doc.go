@@ -13,6 +13,10 @@
 //	index.db         bbolt; derived from the log, rebuilt on any doubt
 //	index.condemned  stands beside it while its content is not to be believed
 //	accounts.db      bbolt; facts of its own: accounts, aliases, catch-alls
+//	clock            one line: the CRC-32C of what follows (8 hexadecimal digits), a space, and a JSON object: "since", when the
+//	                 machine's clock was first believed in this store; "steady", since when it has been without a break;
+//	                 "trusted", what it said then last; while it is not, "doubted", what it says, and "even", for how many
+//	                 nanoseconds it has gone evenly. An hour behind at most. Without it mail waits longer, and none is lost
 //	salvaged/        bodies of large messages whose records a repair lost, under their names; never removed by letterbox
 //	repair-unfinished  stands, empty, from before a repair changes the log until such bodies were set aside
 //

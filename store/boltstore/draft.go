@@ -219,6 +219,10 @@ func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
 			return fmt.Errorf("%w: maildrop %d is gone", store.ErrUnavailable, r.Maildrop)
 		}
 	}
+	if d.replaces != 0 { // it deletes too, as write does
+		s.moving.RLock()
+		defer s.moving.RUnlock()
+	}
 	if err := s.append(ctx, r); err != nil {
 		return err
 	}

@@ -2,8 +2,10 @@ package boltstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -277,35 +279,60 @@ func (s *Store) waiting(drop store.MaildropID) (entries []entry, err error) {
 }
 
 // discardMail deletes the mail of removed accounts, after every edit was found to be possible and before any is durable: a
-// crash between leaves an account without the mail that its operator threw away, and never mail without an account.
+// crash between leaves an account without the mail that its operator threw away, and never mail without an account. Where the disk
+// is full the ballast is given up for it, as for every deletion.
 func (e *editor) discardMail() error {
+	err := e.appendRemovals()
+	if errors.Is(err, store.ErrFull) && e.s.space.makeRoom(math.MaxInt64) {
+		err = e.appendRemovals() // of what is left: some of it may be deleted
+	}
+	if err != nil {
+		return fmt.Errorf("%w; the mail of some of these accounts may be deleted already, none of them is removed", err)
+	}
+	return nil
+}
+
+// appendRemovals makes durable that everything is deleted that the removed accounts have.
+func (e *editor) appendRemovals() error {
 	var records []*seglog.Record
 	for _, drop := range e.discard {
-		entries, err := e.s.waiting(drop)
+		some, err := e.s.removals(drop)
 		if err != nil {
 			return err
 		}
-		var freed int64
-		seqs := make([]uint64, len(entries))
-		for i, en := range entries {
-			seqs[i] = en.seq
-			freed += en.octets
-		}
-		if len(seqs) > 0 {
-			records = append(records, e.s.deletion(kindRemoval, drop, freed, seqs))
-		}
-		var binned []uint64
-		if err := e.s.index.listBin(drop, func(en *entry) { binned = append(binned, en.seq) }); err != nil {
-			return err
-		}
-		if len(binned) > 0 {
-			records = append(records, e.s.deletion(kindPurge, drop, 0, binned))
-		}
+		records = append(records, some...)
 	}
-	e.s.moving.RLock()
-	defer e.s.moving.RUnlock()
-	if err := e.s.log.AppendAll(records); err != nil {
-		return fmt.Errorf("%w; the mail of some of these accounts may be deleted already, none of them is removed", storeError(err))
+	return e.s.appendDeletions(records)
+}
+
+func (s *Store) appendDeletions(records []*seglog.Record) error {
+	s.moving.RLock() // as write does
+	defer s.moving.RUnlock()
+	if err := s.log.AppendAll(records); err != nil {
+		return storeError(err)
 	}
 	return nil
+}
+
+// removals makes the records that delete everything in a maildrop and its bin.
+func (s *Store) removals(drop store.MaildropID) (records []*seglog.Record, err error) {
+	entries, err := s.waiting(drop)
+	if err != nil {
+		return nil, err
+	}
+	var freed int64
+	seqs := make([]uint64, len(entries))
+	for i, en := range entries {
+		seqs[i] = en.seq
+		freed += en.octets
+	}
+	if len(seqs) > 0 {
+		records = append(records, s.deletion(kindRemoval, drop, freed, seqs))
+	}
+	var binned []uint64
+	err = s.index.listBin(drop, func(en *entry) { binned = append(binned, en.seq) })
+	if err == nil && len(binned) > 0 {
+		records = append(records, s.deletion(kindPurge, drop, 0, binned))
+	}
+	return records, err
 }

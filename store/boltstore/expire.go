@@ -9,8 +9,9 @@ import (
 	"example.org/letterbox/store"
 )
 
-// expire deletes the messages that arrived before a moment, by the ids that they were given here, and returns how many. A
-// maildrop that a session holds is left for the next time: nothing vanishes from an open session.
+// expire deletes the messages that arrived before a moment, by the ids that they were given, but not before the clock was first
+// believed in this store, and returns how many. A maildrop that a session holds is left for the next time: nothing vanishes from
+// an open session.
 func (s *Store) expire(ctx context.Context, before time.Time) (int, error) {
 	if err := s.indexer.settle(0); err != nil {
 		return 0, err
@@ -62,6 +63,7 @@ func (s *Store) expireDrop(ctx context.Context, drop store.MaildropID, before ti
 
 // arrivedBefore lists what a maildrop holds from before a moment.
 func (s *Store) arrivedBefore(drop store.MaildropID, before time.Time) ([]entry, error) {
+	clock := s.keeper.clock.noted()
 	entries, err := s.waiting(drop)
-	return slices.DeleteFunc(entries, func(e entry) bool { return !e.id.Time().Before(before) }), err
+	return slices.DeleteFunc(entries, func(e entry) bool { return !clock.arrived(e.id.Time()).Before(before) }), err
 }

@@ -257,7 +257,7 @@ func TestWriteFormat(t *testing.T) {
 	if err := ts.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, derived := range []string{"index.db", "ballast", "lock"} {
+	for _, derived := range []string{"index.db", "ballast", "lock", clockFile} {
 		os.Remove(filepath.Join(ts.dir, derived))
 	}
 	if err := os.WriteFile(filepath.Join(dir, "content.json"), append(want, '\n'), 0o644); err != nil {

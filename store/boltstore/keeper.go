@@ -23,9 +23,9 @@ type keeper struct {
 	done  chan struct{}
 }
 
-func newKeeper(s *Store, newest time.Time) *keeper {
+func newKeeper(s *Store, note clockNote) *keeper {
 	k := &keeper{s: s, done: make(chan struct{})}
-	k.clock = newClockWatch(s.opt.Now, s.opt.elapsed, s.opt.Built, newest)
+	k.clock = newClockWatch(s.opt.Now, s.opt.elapsed, s.opt.Built, note)
 	k.ctx, k.end = context.WithCancel(context.Background())
 	return k
 }
@@ -63,7 +63,7 @@ func (k *keeper) keep() {
 	if k.s.space.tight(0) {
 		k.do("the disk is almost full: deleted mail that could still be undone is gone for good", k.s.purge, time.Unix(1<<40, 0))
 	}
-	now, trusted := k.clock.trusted()
+	now, trusted := k.s.lookAtClock()
 	if trusted || p.HistoryFor <= 0 { // what nobody wants goes by any clock
 		k.forgetHistory(now)
 	}
@@ -106,9 +106,9 @@ func (s *Store) Mismatch() (int64, error) {
 	if err := s.indexer.settle(0); err != nil {
 		return 0, err
 	}
-	here, want, err := s.index.balance()
+	here, want, err := s.balance()
 	if err != nil {
 		return 0, fmt.Errorf("index: %w", err)
 	}
-	return here.messages - want.present(), nil
+	return here.messages - want.messages, nil
 }

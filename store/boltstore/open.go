@@ -118,6 +118,11 @@ func (s *Store) openMail() error {
 			return err
 		}
 	}
+	if _, err := os.Stat(s.repairMark()); !errors.Is(err, fs.ErrNotExist) { // its places may not be the log's any more
+		if err := s.dropIndex(); err != nil {
+			return err
+		}
+	}
 	at, err := s.replay()
 	if err != nil && (isCorruptIndex(err) || errors.Is(err, seglog.ErrStale)) {
 		s.opt.Log.Warn().AnErr("reason", err).Msg("rebuilding the index from the log")
@@ -139,7 +144,8 @@ func (s *Store) openMail() error {
 	}
 	s.indexer = newIndexer(s.index, at, waiting, s.condemnIndex, s.removeBodies)
 	s.reclaimer = newReclaimer(s)
-	s.keeper = newKeeper(s, newest(at.lastID))
+	s.keeper = newKeeper(s, s.loadClock(at.lastID))
+	s.lookAtClock()
 	s.indexer.wakeUp = s.reclaimer.signal
 	s.index.before, s.index.after, s.index.took = s.beforeApply, s.opt.afterApply, s.opt.Observer.Indexed
 	return nil

@@ -24,7 +24,7 @@ func (s *Store) withinQuota(dir *directory, drops []store.MaildropID, size int64
 }
 
 func within(q store.Quota, n counts, size int64) bool {
-	return (q.Messages <= 0 || n.messages < q.Messages) && (q.Octets <= 0 || n.octets+max(size, 1) <= q.Octets)
+	return (q.Messages <= 0 || n.messages < q.Messages) && (q.Octets <= 0 || max(size, 1) <= q.Octets-n.octets)
 }
 
 // quotaUsed returns the largest share of a quota that is used, 0 where there is none.

@@ -23,7 +23,10 @@ const restoringFolder = "restoring"
 // keep their ids, and so their UIDLs. Whatever it fails with, there is a whole store in dir afterwards or none.
 func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.BackupReport, error) {
 	var report store.BackupReport
-	if err := makeRoomFor(dir); err != nil {
+	if _, err := leftIn(dir); err != nil { // before a lock is left in a folder of somebody else
+		return report, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return report, err
 	}
 	lock, err := lockFolder(dir)
@@ -31,11 +34,20 @@ func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.Bac
 		return report, err
 	}
 	defer lock.release() //nolint:errcheck // nothing was written to it
+	left, err := leftIn(dir)
+	if err != nil {
+		return report, err
+	}
+	for _, name := range left {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return report, err
+		}
+	}
 	part := filepath.Join(dir, restoringFolder)
 	if err := os.RemoveAll(part); err != nil {
 		return report, err
 	}
-	o.Create = true
+	o.Create, o.Brief = true, true // what comes in is old, and must not go before it is all there
 	s, err := Open(part, o)
 	if err != nil {
 		return report, err
@@ -47,34 +59,39 @@ func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.Bac
 	return report, moveUp(vfs.OS{}, part, dir)
 }
 
-// makeRoomFor makes dir, and refuses one that holds something already. What a restore left that was broken off goes.
-func makeRoomFor(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
+// leftIn lists what a restore that was broken off left in dir, and refuses a folder that holds anything else. Where identity
+// stands the store is whole, whatever else does.
+func leftIn(dir string) (left []string, err error) {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	_, err = os.Stat(filepath.Join(dir, restoringFolder))
-	brokenOff := err == nil
+	if err != nil {
+		return nil, err
+	}
+	var names []string
 	for _, e := range entries {
-		switch name := e.Name(); {
+		names = append(names, e.Name())
+	}
+	if slices.Contains(names, identityFile) {
+		return nil, fmt.Errorf("%w: %s holds a store", ErrNotEmpty, dir)
+	}
+	brokenOff := slices.Contains(names, restoringFolder)
+	for _, name := range names {
+		switch {
 		case name == restoringFolder, name == "lock", name == "lost+found":
-		case brokenOff && name != identityFile && slices.Contains(storeParts(), name):
-			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-				return err
-			}
+		case brokenOff && slices.Contains(storeParts(), name):
+			left = append(left, name)
 		default:
-			return fmt.Errorf("%w: %s holds %s", ErrNotEmpty, dir, name)
+			return nil, fmt.Errorf("%w: %s holds %s", ErrNotEmpty, dir, name)
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // storeParts are the files and folders of a store, its identity last.
 func storeParts() []string {
-	return []string{"log", "bodies", "accounts.db", "index.db", "ballast", identityFile}
+	return []string{"log", "bodies", "accounts.db", "index.db", "ballast", clockFile, identityFile}
 }
 
 // ErrNotEmpty means that a store can't be restored into a folder, since something is there.
@@ -84,7 +101,7 @@ var ErrNotEmpty = errors.New("only an empty folder can take a backup")
 func moveUp(fsys vfs.FS, part, dir string) error {
 	for _, name := range storeParts() {
 		err := fsys.Rename(filepath.Join(part, name), filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) && name == "ballast" {
+		if errors.Is(err, fs.ErrNotExist) && (name == "ballast" || name == clockFile) {
 			continue
 		}
 		if err == nil {
@@ -120,7 +137,35 @@ func (s *Store) takeBackup(ctx context.Context, r io.Reader) (store.BackupReport
 	if err == nil {
 		err = s.accounts.reserve(largest)
 	}
+	if err == nil {
+		err = s.removeStrays()
+	}
 	return report, err
+}
+
+// removeStrays deletes mail that is nobody's: its account was removed while the backup was made, which has the facts last.
+func (s *Store) removeStrays() error {
+	if err := s.indexer.settle(0); err != nil {
+		return err
+	}
+	all, err := s.index.counts()
+	if err != nil {
+		return err
+	}
+	dir := s.accounts.directory()
+	for drop := range all {
+		if dir.byDrop[drop] != nil {
+			continue
+		}
+		records, err := s.removals(drop)
+		if err == nil {
+			err = s.appendDeletions(records)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // restoreBatch holds the messages that become durable together. While they do, the next ones are read.

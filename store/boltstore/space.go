@@ -122,11 +122,11 @@ func (s *space) tight(octets int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.look()
-	need := s.reserve + octets
+	need := s.reserve
 	if !s.ballast {
 		need += s.size
 	}
-	return s.free < need
+	return s.free-need < octets
 }
 
 // makeRoom gives the ballast up when less than room is free. It tells whether that helped.

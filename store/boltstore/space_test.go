@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -107,5 +108,28 @@ func TestBallastIsGivenUp(t *testing.T) {
 	ts.send(pattern(10))
 	if info, err := os.Stat(name); err != nil || info.Size() != ts.space.size {
 		t.Errorf("the ballast did not come back: %v", err)
+	}
+}
+
+// TestRemoveAccountOnFullDisk: the ballast is given up for a removal with its mail too, and sizes that no disk has are too large for any.
+func TestRemoveAccountOnFullDisk(t *testing.T) {
+	faults := vfstest.NewFaults()
+	ts := newTestStore(t, Options{FS: faults, Reserve: 1})
+	ts.space.restore()
+	ts.send(pattern(10))
+	if !ts.space.tight(math.MaxInt64) || within(store.Quota{Octets: 1 << 20}, counts{messages: 1, octets: 10}, math.MaxInt64) {
+		t.Error("there is room for 8 EiB")
+	}
+	name := filepath.Join(ts.dir, "ballast")
+	faults.Fail(func(c vfstest.Call, file string) error {
+		if _, err := os.Stat(name); err == nil && c == vfstest.Write && filepath.Ext(file) == ".seg" {
+			return syscall.ENOSPC // as long as the ballast takes the room
+		}
+		return nil
+	})
+	faults.Fill(1 << 10)
+	ts.apply(store.Edit{Op: store.RemoveAccount, Address: "me@here.example", DiscardMail: true})
+	if st := ts.Stats(); st.Messages != 0 || st.Accounts != 0 {
+		t.Errorf("%+v", st)
 	}
 }

@@ -138,7 +138,7 @@ type Store struct {
 	admission sync.RWMutex
 
 	// moving is held for reading while a deletion is written, and for writing while reclaim looks who still has messages
-	// and copies them: so every copy stands in front of the deletions of its message.
+	// and copies them: so every copy stands in front of the deletions of its message. Who takes both takes admission first.
 	moving sync.RWMutex
 
 	mu    sync.Mutex
@@ -147,6 +147,8 @@ type Store struct {
 
 	history    *history.Log
 	keeper     *keeper
+	clockMu    sync.Mutex
+	clockNoted clockNote // what stands in the folder
 	undeleting sync.Mutex
 	imports    imports
 	keep       atomic.Pointer[KeepPolicy]

@@ -132,6 +132,7 @@ func (l *Log) write(bufs [][]byte, start, end int64) error {
 	}
 	err := l.head.file.WriteVec(roomed, start)
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) { // what must be written may fit all the same
+		l.room = room // some of the zeros may stand there
 		return l.head.file.WriteVec(bufs, start)
 	}
 	if err == nil {

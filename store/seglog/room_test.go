@@ -179,3 +179,25 @@ func TestRecordOfZeros(t *testing.T) {
 		t.Errorf("got %v, want a corrupt log", err)
 	}
 }
+
+// TestRoomLeftBehind: zeros that a write without space for all of its room left behind a group are cut off when the segment is
+// sealed, also where the disk has space again when the next group comes and that one makes no room.
+func TestRoomLeftBehind(t *testing.T) {
+	disk := vfstest.NewFaults()
+	lt := newLogTest(t, Options{FS: disk, SegmentBytes: 2 * roomBytes})
+	lt.mustOpen(Mark{})
+	disk.Fill(roomBytes / 2)
+	lt.append(1, "first")
+	disk.Fill(-1)
+	lt.append(2, strings.Repeat("x", maxRoomed))   // ends before the zeros do
+	lt.append(3, strings.Repeat("y", 2*roomBytes)) // the next segment
+	sealed, err := lt.log.Sealed()
+	if err != nil || len(sealed) != 1 {
+		t.Fatal(sealed, err)
+	}
+	n := 0
+	err = lt.log.Walk(1, 0, func(*Header, Pos, []byte) error { n++; return nil })
+	if err != nil || n != 2 {
+		t.Errorf("a sealed segment of %d octets: %d records, %v", sealed[0].Size, n, err)
+	}
+}

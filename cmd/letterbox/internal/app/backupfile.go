@@ -91,7 +91,7 @@ func (b *BackupFile) pause() error {
 	return b.file.Sync()
 }
 
-// Finish gives the file its name once it holds, read back, what want says of it, and is durable. Given an error, or in the
+// Finish gives the file its name once it holds, read back, what want says of it, and is durable, also where something is left out. Given an error, or in the
 // case of one, it removes the file.
 func (b *BackupFile) Finish(ctx context.Context, want store.BackupReport, err error) error {
 	if err == nil {
@@ -116,6 +116,7 @@ func (b *BackupFile) Finish(ctx context.Context, want store.BackupReport, err er
 }
 
 func (b *BackupFile) readBack(ctx context.Context, want store.BackupReport) error {
+	want.LeftOut = nil // the file does not say what it lacks
 	got, err := boltstore.CheckBackup(ctx, io.NewSectionReader(b.file, 0, math.MaxInt64))
 	if err == nil && (got != want || got.Octets != b.size) {
 		err = fmt.Errorf("%s does not hold what was written to it", b.name)

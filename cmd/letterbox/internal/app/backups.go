@@ -157,6 +157,12 @@ func (b *backups) try(ctx context.Context, p plan) {
 		return
 	}
 	b.failed, b.newest = 0, began
+	if lacks := report.LeftOut; lacks != nil { // older ones stay: they may have it
+		b.store.BackupFailed()
+		b.log.Error().Str("file", file.name).Int64("messages", report.Messages).Int64("left_out", lacks.Messages).
+			Msg("backup written, but for messages that can't be read: run letterbox verify; older backups stay")
+		return
+	}
 	b.store.BackedUp(began)
 	b.log.Info().Str("file", file.name).Int64("messages", report.Messages).Int64("octets", report.Octets).Dur("took", b.now().Sub(began)).
 		Msg("backup written and read back")

@@ -26,6 +26,7 @@ type backedUp struct {
 	*backups
 	t      *testing.T
 	real   *boltstore.Store
+	data   string
 	faults *vfstest.Faults
 	clock  time.Time
 	to     string
@@ -36,7 +37,8 @@ type backedUp struct {
 func backupBegin() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 func newBackedUp(t *testing.T, keep int) *backedUp {
-	s, err := boltstore.Open(t.TempDir(), boltstore.Options{Create: true, Brief: true})
+	dir := t.TempDir()
+	s, err := boltstore.Open(dir, boltstore.Options{Create: true, Brief: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +55,7 @@ func newBackedUp(t *testing.T, keep int) *backedUp {
 			t.Fatal(err)
 		}
 	}
-	f := &backedUp{t: t, real: s, faults: vfstest.NewFaults(), clock: backupBegin(), to: t.TempDir()}
+	f := &backedUp{t: t, real: s, data: dir, faults: vfstest.NewFaults(), clock: backupBegin(), to: t.TempDir()}
 	f.start(plan{f.to, 24 * time.Hour, keep})
 	return f
 }
