@@ -45,7 +45,7 @@ func (a *accounts) imported(drop store.MaildropID, uidl string) (i imported, ok 
 	return i, ok, err
 }
 
-// remember notes those of a maildrop's entries that brought a UIDL, before they are deleted. Where that fails they are deleted
+// remember notes these entries of a maildrop, which brought a UIDL, before they are deleted. Where that fails they are deleted
 // all the same: an import that is made again may bring them back then.
 func (s *Store) remember(drop store.MaildropID, entries []entry) {
 	if len(entries) == 0 {
@@ -61,8 +61,25 @@ func (s *Store) remember(drop store.MaildropID, entries []entry) {
 		return nil
 	})
 	if err != nil {
-		s.opt.Log.Warn().AnErr("reason", err).Msg("which imported messages are deleted could not be noted: another import may bring them back")
+		s.unnoted(err)
 	}
+}
+
+// rememberAt is remember for the entries that wait at these sequence numbers.
+func (s *Store) rememberAt(drop store.MaildropID, seqs []uint64) {
+	if len(seqs) == 0 {
+		return
+	}
+	entries, err := s.index.foreigners(drop, seqs)
+	if err != nil {
+		s.unnoted(err)
+		return
+	}
+	s.remember(drop, entries)
+}
+
+func (s *Store) unnoted(err error) {
+	s.opt.Log.Warn().AnErr("reason", err).Msg("which imported messages are deleted could not be noted: another import may bring them back")
 }
 
 // foreigners returns those entries at these sequence numbers that wait and brought a UIDL.

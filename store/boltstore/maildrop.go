@@ -156,11 +156,7 @@ func (m *maildrop) erase(ctx context.Context, deleted []int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	imported, err := m.s.index.foreigners(m.drop, foreign)
-	if err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-	}
-	m.s.remember(m.drop, imported)
+	m.s.rememberAt(m.drop, foreign)
 	if err := m.s.discard(ctx, m.drop, freed, seqs); err != nil {
 		return err
 	}

@@ -61,12 +61,16 @@ const (
 	taken         // another message has the UIDL, or had it
 )
 
+// tellingUIDL is how long a UIDL is, in octets, that with a size stands for one message, so that this need not be fetched to be
+// compared. Shorter ones are numbers, which many servers give.
+const tellingUIDL = 8
+
 // move moves one message. An error ends the run.
 func (im *importer) move(ctx context.Context, m Message) error {
 	if !store.IsUIDL(m.UIDL) {
 		m.UIDL = "" // a server may say anything
 	}
-	if have, ok := im.there[m.UIDL]; ok && m.Octets > 0 && have.Octets == m.Octets && !im.seen[m.UIDL] {
+	if have, ok := im.there[m.UIDL]; ok && len(m.UIDL) >= tellingUIDL && m.Octets > 0 && have.Octets == m.Octets && !im.seen[m.UIDL] {
 		im.seen[m.UIDL] = true
 		im.result.There++
 		return nil

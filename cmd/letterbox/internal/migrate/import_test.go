@@ -141,6 +141,21 @@ func TestDeletedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestNumbersOfTwoServers: a server's word for UIDL and size is enough where the UIDL tells one message; a number is looked into.
+func TestNumbersOfTwoServers(t *testing.T) {
+	const uidl = "0000000100000001"
+	s := openStore(t)
+	said := func(uidl, body string) Message {
+		m := letter(uidl, body)
+		m.Octets = int64(len(body))
+		return m
+	}
+	moves(t, s, list{said("1", "a: b\r\n\r\none\r\n"), said(uidl, "a: b\r\n\r\ntwo\r\n")}, Result{Moved: 2})
+	unread := said(uidl, "a: b\r\n\r\ntwo\r\n")
+	unread.Read = func(io.Writer) error { return errors.New("it was fetched again") }
+	moves(t, s, list{said("1", "a: b\r\n\r\nTWO\r\n"), said("1", "a: b\r\n\r\none\r\n"), unread}, Result{Moved: 1, There: 2, Clashes: 1})
+}
+
 // TestFailures: a message that can't be read is left out, and a source that is gone ends the run.
 func TestFailures(t *testing.T) {
 	s := openStore(t)
