@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"go.etcd.io/bbolt"
+
 	"example.org/letterbox/store"
 )
 
@@ -36,4 +38,13 @@ func (x *indexer) brings(id store.ID) bool {
 		}
 	}
 	return false
+}
+
+// alive tells whether some maildrop has the message.
+func (ix *index) alive(id store.ID) (alive bool, err error) {
+	err = ix.db.View(func(tx *bbolt.Tx) error {
+		alive = tx.Bucket(bucketIDs).Get(id[:]) != nil
+		return nil
+	})
+	return alive, err
 }

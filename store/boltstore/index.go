@@ -342,15 +342,6 @@ func (ix *index) largestDrop() (drop store.MaildropID, err error) {
 	return drop, err
 }
 
-// alive tells whether some maildrop has the message.
-func (ix *index) alive(id store.ID) (alive bool, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
-		alive = tx.Bucket(bucketIDs).Get(id[:]) != nil
-		return nil
-	})
-	return alive, err
-}
-
 func isCorruptIndex(err error) bool {
 	return errors.Is(err, errIndex) || errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) ||
 		errors.Is(err, bolterrors.ErrVersionMismatch)
