@@ -86,7 +86,6 @@ type modeled struct {
 }
 
 var (
-	modelName     = regexp.MustCompile(`^([^:\r]*?)[ \t]*:`)
 	modelQuoted   = regexp.MustCompile(`^"((?s:[^"\\]|\\.)*)"`)
 	modelBrackets = regexp.MustCompile(`^[^<]*<([^>]*)>`)
 	modelEscape   = regexp.MustCompile(`(?s)\\(.)`)
