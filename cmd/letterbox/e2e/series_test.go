@@ -26,6 +26,7 @@ func names(scrape []byte) map[string]bool {
 
 // TestNoClientMakesSeries lets clients say anything for a while: not one series comes that was not there before.
 func TestNoClientMakesSeries(t *testing.T) {
+	t.Parallel()
 	s := watched(t)
 	put(t, s, smallMail(), alice) // the moments are there once something happened
 	drain(t, s, alice)
