@@ -3,9 +3,14 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +19,54 @@ import (
 	"example.org/letterbox/cmd/letterbox/internal/config"
 	"example.org/letterbox/cmd/letterbox/internal/listen"
 )
+
+// playEnv tells this program, started by a test, what to do in place of its tests.
+const playEnv = "LETTERBOX_TEST_PLAY"
+
+func TestMain(m *testing.M) {
+	if steps := os.Getenv(playEnv); steps != "" {
+		play(strings.Fields(steps))
+	}
+	os.Exit(m.Run())
+}
+
+// play takes steps and never returns: READY=1 and the like are told to the supervisor, a duration is waited for, a number is
+// the exit status, and term=N that which a SIGTERM brings; at the end nothing happens any more.
+func play(steps []string) {
+	supervisor := os.NewFile(3, "")
+	terminated := make(chan os.Signal, 1)
+	for _, step := range steps {
+		status, onTerm := strings.CutPrefix(step, "term=")
+		if code, err := strconv.Atoi(status); err == nil && onTerm {
+			signal.Notify(terminated, syscall.SIGTERM)
+			go func() {
+				<-terminated
+				os.Exit(code)
+			}()
+		} else if err == nil {
+			os.Exit(code)
+		} else if d, err := time.ParseDuration(step); err == nil {
+			time.Sleep(d)
+		} else if step == "deaf" {
+			signal.Ignore(syscall.SIGTERM)
+		} else {
+			fmt.Fprintln(supervisor, step)
+		}
+	}
+	time.Sleep(time.Hour)
+}
+
+// playing is a child that takes such steps.
+func playing(steps string) (*child, chan error) {
+	c, failed := testChild(os.Args[0])
+	start := c.make
+	c.make = func(ctx context.Context) *exec.Cmd {
+		cmd := start(ctx)
+		cmd.Env = []string{playEnv + "=" + steps, "GORACE=atexit_sleep_ms=0"} // it ends at once under the race detector, too
+		return cmd
+	}
+	return c, failed
+}
 
 // testChild is a child that runs program, and where it tells its failure.
 func testChild(program string, args ...string) (*child, chan error) {
@@ -43,10 +96,10 @@ func TestChildNotStarted(t *testing.T) {
 
 // TestChildEnds: what goes wrong at the end of a process is not lost.
 func TestChildEnds(t *testing.T) {
-	for trap, want := range map[string]string{
-		"exit 0": "", "exit 3": "store ended with exit status 3", "": "store did not end within 100ms and was killed",
+	for steps, want := range map[string]string{
+		"term=0 READY=1": "", "term=3 READY=1": "store ended with exit status 3", "deaf READY=1": "store did not end within 100ms and was killed",
 	} {
-		c, failed := testChild("sh", "-c", "trap '"+trap+"' TERM; echo READY=1 >&3; while :; do sleep 0.01; done")
+		c, failed := playing(steps)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -61,7 +114,7 @@ func TestChildEnds(t *testing.T) {
 		cancel()
 		<-done
 		if got := errors.Join(c.end); got == nil && want != "" || got != nil && got.Error() != want {
-			t.Errorf("%q: %v, want %q", trap, got, want)
+			t.Errorf("%q: %v, want %q", steps, got, want)
 		}
 	}
 }
@@ -69,16 +122,16 @@ func TestChildEnds(t *testing.T) {
 // TestChildHangs: a process that was ready and falls silent is killed, and another one started; one that says that it lives
 // is left alone, and so is one that is about to end.
 func TestChildHangs(t *testing.T) {
-	for script, want := range map[string]string{
-		"echo READY=1 >&3; exec sleep 60": "signal: killed",
-		"echo READY=1 >&3; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.05; echo WATCHDOG=1 >&3; done; exit 3": "store ended with exit status 3",
-		"echo READY=1 >&3; echo STOPPING=1 >&3; sleep 0.6; exit 4":                                                "store ended with exit status 4",
-		"sleep 0.6; echo READY=1 >&3; exit 5":                                                                     "store ended with exit status 5",
+	for steps, want := range map[string]string{
+		"READY=1": "signal: killed",
+		"READY=1" + strings.Repeat(" 50ms WATCHDOG=1", 12) + " 3": "store ended with exit status 3",
+		"READY=1 STOPPING=1 600ms 4":                              "store ended with exit status 4",
+		"600ms READY=1 5":                                         "store ended with exit status 5",
 	} {
-		c, _ := testChild("sh", "-c", script)
+		c, _ := playing(steps)
 		c.hung = 300 * time.Millisecond
 		if err := c.once(t.Context()); err == nil || err.Error() != want {
-			t.Errorf("%s: it ended with %v, want %s", script, err, want)
+			t.Errorf("%s: it ended with %v, want %s", steps, err, want)
 		}
 	}
 }
