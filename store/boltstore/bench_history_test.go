@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -49,20 +48,9 @@ func BenchmarkDeliverHistory(b *testing.B) {
 	}
 }
 
-// deliverNoted is deliverOne with what the history is told.
+// deliverNoted is deliverOne with what a receiver tells the history.
 func deliverNoted(s *Store, drop store.MaildropID, body []byte) error {
-	d, err := s.Begin(context.Background(), store.Envelope{Session: "ABCDEFGH", From: "a@sender.example"})
-	if err != nil {
-		return err
-	}
-	if _, err := d.Write(body); err != nil {
-		return err
-	}
-	return d.Commit(context.Background(), store.Final{
-		Trace:      []byte("Received: from a by b\r\n"),
-		Recipients: []store.Recipient{{Maildrop: drop, Prefix: []byte("Return-Path: <a@sender.example>\r\nDelivered-To: u@bench.test\r\n")}},
-		Origin: store.Origin{
-			Peer: netip.AddrFrom4([4]byte{192, 0, 2, 1}), MessageID: "20261126120000.4711ABCDEF@mx.sender.example", Paths: []string{"u7@bench.test"},
-		},
+	return deliverFrom(s, drop, body, store.Origin{
+		Peer: netip.AddrFrom4([4]byte{192, 0, 2, 1}), MessageID: "20261126120000.4711ABCDEF@mx.sender.example", Paths: []string{"u7@bench.test"},
 	})
 }

@@ -97,7 +97,12 @@ func benchStore(b *testing.B, maildrops int) (*Store, []store.MaildropID) {
 }
 
 func deliverOne(s *Store, drop store.MaildropID, body []byte) error {
-	d, err := s.Begin(context.Background(), store.Envelope{Session: "bench", From: "a@sender.example"})
+	return deliverFrom(s, drop, body, store.Origin{})
+}
+
+// deliverFrom is deliverOne with what the history is told.
+func deliverFrom(s *Store, drop store.MaildropID, body []byte, o store.Origin) error {
+	d, err := s.Begin(context.Background(), store.Envelope{Session: "ABCDEFGH", From: "a@sender.example"})
 	if err != nil {
 		return err
 	}
@@ -107,6 +112,7 @@ func deliverOne(s *Store, drop store.MaildropID, body []byte) error {
 	return d.Commit(context.Background(), store.Final{
 		Trace:      []byte("Received: from a by b\r\n"),
 		Recipients: []store.Recipient{{Maildrop: drop, Prefix: []byte("Return-Path: <a@sender.example>\r\nDelivered-To: u@bench.test\r\n")}},
+		Origin:     o,
 	})
 }
 
