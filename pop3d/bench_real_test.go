@@ -13,7 +13,8 @@ import (
 )
 
 // BenchmarkRealRetr retrieves messages from the store on disk over loopback, each of them in turn; "copy" is the same octets
-// over a bare connection, in the same packets: as many octets in each write as a session writes, which is looked up first.
+// over a bare connection, those of all the messages in turn as they lie in memory, and in the same packets: as many octets in each
+// write as a session writes, which is looked up first.
 func BenchmarkRealRetr(b *testing.B) {
 	for _, c := range []struct {
 		name      string
@@ -41,7 +42,7 @@ func BenchmarkRealRetr(b *testing.B) {
 		b.Run(c.name+"/copy", func(b *testing.B) {
 			packets := packetsOf(b, s, ask, len(reply)*c.pipelined)
 			ours, theirs := loopback(b)
-			go echo(theirs, bytes.Repeat(reply, c.pipelined), packets, c.pipelined)
+			go echo(theirs, bytes.Repeat(reply, c.messages), packets, c.pipelined)
 			rounds(b, ours, ours, ask, reply, c.pipelined)
 		})
 	}
@@ -97,9 +98,9 @@ func packetsOf(b *testing.B, s store.Pickup, ask func(first int) []byte, octets 
 	return packets
 }
 
-// echo answers so many lines with answer, in these packets.
-func echo(conn io.ReadWriter, answer []byte, packets []int, lines int) {
-	request := make([]byte, 8<<10)
+// echo answers so many lines with what comes next of answers, in these packets.
+func echo(conn io.ReadWriter, answers []byte, packets []int, lines int) {
+	request, rest := make([]byte, 8<<10), answers
 	for left := lines; ; {
 		n, err := conn.Read(request)
 		if err != nil {
@@ -109,7 +110,9 @@ func echo(conn io.ReadWriter, answer []byte, packets []int, lines int) {
 			continue
 		}
 		left = lines
-		rest := answer
+		if len(rest) == 0 {
+			rest = answers
+		}
 		for _, size := range packets {
 			if _, err := conn.Write(rest[:size]); err != nil {
 				return

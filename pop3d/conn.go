@@ -40,12 +40,36 @@ type guard struct {
 
 // Write writes all of p, however long that takes, as long as the peer takes an octet now and then.
 func (g *guard) Write(p []byte) (int, error) {
-	done, moved := 0, time.Now()
-	for {
+	done := 0
+	_, err := g.persist(func() (int64, error) {
+		n, err := g.Conn.Write(p[done:])
+		done += n
+		return int64(n), err
+	})
+	return done, err
+}
+
+// writesVectors tells whether writeVector takes one call to the system.
+func (g *guard) writesVectors() bool {
+	switch g.Conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+// writeVector is Write for pieces that lie apart.
+func (g *guard) writeVector(pieces net.Buffers) (int64, error) {
+	return g.persist(func() (int64, error) { return pieces.WriteTo(g.Conn) })
+}
+
+// persist calls write, which goes on where it stopped, until nothing is left.
+func (g *guard) persist(write func() (int64, error)) (done int64, err error) {
+	for moved := time.Now(); ; {
 		if err := g.SetWriteDeadline(time.Now().Add(min(g.patience/writeProbes, probeInterval))); err != nil {
 			return done, err
 		}
-		n, err := g.Conn.Write(p[done:])
+		n, err := write()
 		done += n
 		if g.busy != nil {
 			g.busy() // also where the client takes each write in time: a long reply is many of them

@@ -28,7 +28,10 @@ func (s *session) whole(i int) error {
 	}
 	defer r.close()
 	size := r.left
-	err = s.send(&s.out, r, size, wideBuffer)
+	lent, err := s.lend(r)
+	if !lent {
+		err = s.send(&s.out, r, size, wideBuffer)
+	}
 	if err == nil {
 		s.box.retrieved++
 		s.box.octets += size

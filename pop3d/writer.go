@@ -17,6 +17,11 @@ const (
 	wideBuffers = 64 // of all sessions together
 )
 
+// skew is how far into a page a buffer begins. AMD's processors take twice as long to copy from one page to another where what is
+// written lies a few octets further into its page than what is read, and so it is from the beginning of a page to a socket: 46 µs
+// in place of 24 for a write of 75 KiB.
+const skew = 512
+
 // slabs is where sessions get their buffers.
 type slabs struct {
 	narrow, wide sync.Pool     // of *[]byte
@@ -26,7 +31,7 @@ type slabs struct {
 func newSlabs() *slabs {
 	of := func(size int) sync.Pool {
 		return sync.Pool{New: func() any {
-			b := make([]byte, size)
+			b := make([]byte, size+skew)[skew:]
 			return &b
 		}}
 	}
@@ -61,7 +66,8 @@ type writer struct {
 	buf     []byte // what waits, in slab
 	err     error
 	flushes int
-	octets  int64 // written to dst
+	octets  int64     // written to dst
+	vector  [3][]byte // of one direct
 	// huge tells that the message under way would outgrow a wide buffer.
 	huge bool
 	// message tells that buf holds octets of a message, or that such octets could not be written.
@@ -103,11 +109,16 @@ func (w *writer) flush() error {
 		return w.err
 	}
 	n, err := w.dst.Write(w.buf)
-	w.octets += int64(n)
+	w.flushed(int64(n), err)
+	return err
+}
+
+// flushed notes that what waited went out, or what was left of it did not.
+func (w *writer) flushed(n int64, err error) {
+	w.octets += n
 	w.buf, w.err = w.buf[:0], err
 	w.message = w.message && err != nil
 	w.flushes++
-	return err
 }
 
 // release gives the buffer back. What waits is dropped, so it is called after flush.

@@ -141,6 +141,14 @@ type Idler interface {
 	Idle()
 }
 
+// Lender is what Retrieve returns where it can lend a message instead of having it copied.
+type Lender interface {
+	io.ReadCloser
+	// Lend returns all that is left to read, in two parts, when the second, the body, lies in memory, and reads on behind it. The
+	// parts are valid until Close and must not be changed.
+	Lend() (head, body []byte, ok bool)
+}
+
 // Message is one message of a maildrop.
 type Message struct {
 	ID      ID

@@ -73,7 +73,8 @@ func (m *maildrop) readAhead(i, least int) {
 	if end-i < least {
 		return
 	}
-	at := make([]seglog.Pos, 0, end-i)
+	var room [seglog.MaxAheadRecords]seglog.Pos
+	at := room[:0]
 	for _, p := range m.places[i:end] {
 		at = append(at, p.pos())
 	}
@@ -135,11 +136,11 @@ func corrupt(err error) error {
 
 func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
 	wrong := func(reason string) error { return &seglog.Corrupt{Pos: rec.Pos, ID: rec.ID, Reason: reason} }
-	var room [4]recipientView
+	b := &message{body: rec, size: int64(rec.BodyLen)}
 	if rec.ID != m.messages[i].ID || !brings(rec.Kind) {
 		return nil, wrong("the index names another message")
 	}
-	head, err := messageInto(room[:], rec.Kind, rec.Flags, rec.Head)
+	head, err := messageInto(b.room[:], rec.Kind, rec.Flags, rec.Head)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +148,7 @@ func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
 	if at < 0 {
 		return nil, wrong("the message is not for this maildrop")
 	}
-	b := &message{body: rec, size: int64(rec.BodyLen), parts: [2][]byte{head.recipients[at].prefix, head.trace}}
+	b.parts = [2][]byte{head.recipients[at].prefix, head.trace}
 	if rec.Flags&flagExternal != 0 {
 		b.size = head.body.size
 	}
@@ -166,8 +167,9 @@ func (m *maildrop) assemble(rec *seglog.Reader, i int) (*message, error) {
 type message struct {
 	parts [2][]byte // point into the record's head
 	body  bodyReader
-	size  int64 // of the body
-	at    int64 // octets of the body that were read
+	size  int64            // of the body
+	at    int64            // octets of the body that were read
+	room  [1]recipientView // most mail has no more
 
 	of    *maildrop // nil for the canary's, which nobody counts
 	index int       // there
@@ -199,6 +201,20 @@ func (b *message) Read(p []byte) (n int, err error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// Lend implements store.Lender.
+func (b *message) Lend() (head, body []byte, ok bool) {
+	rec, ok := b.body.(*seglog.Reader)
+	if !ok {
+		return nil, nil, false
+	}
+	if body, ok = rec.Body(); !ok {
+		return nil, nil, false
+	}
+	head, body = slices.Concat(b.parts[0], b.parts[1]), body[b.at:]
+	b.parts, b.at = [2][]byte{}, b.size
+	return head, body, true
 }
 
 // whole tells whether all was read.

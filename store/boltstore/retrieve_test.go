@@ -103,6 +103,38 @@ func TestReadAheadOfDamage(t *testing.T) {
 	}
 }
 
+// TestReadAheadOfADamagedHeader: whichever octet of a record's header is damaged on the disk, a client that takes one message after the
+// other gets the message as it was or none. What is read ahead is not held against the header's seal.
+func TestReadAheadOfADamagedHeader(t *testing.T) {
+	const header, damaged = 80, 2
+	ts := newTestStore(t, quiet)
+	var want [][]byte
+	for i := range 5 {
+		want = append(want, bytes.Repeat([]byte{byte('a' + i), '\r', '\n'}, 300))
+		ts.send(want[i])
+	}
+	refused := 0
+	for octet := range int64(header) {
+		m := ts.pick()
+		name := filepath.Join(ts.dir, "log", fmt.Sprintf("%016d.seg", m.places[damaged].segment))
+		flip(t, name, int64(m.places[damaged].offset)+octet)
+		for i := range want {
+			got, err := ts.read(m, i)
+			switch {
+			case i == damaged && err != nil:
+				refused++
+			case err != nil || !bytes.Equal(got, want[i]):
+				t.Errorf("octet %d: message %d: %d octets, %v", octet, i, len(got), err)
+			}
+		}
+		m.Close()
+		flip(t, name, int64(m.places[damaged].offset)+octet)
+	}
+	if refused < header/3 {
+		t.Errorf("damage was seen at %d octets of %d", refused, header)
+	}
+}
+
 // TestReadAheadFollowsItsClient looks at which places are read ahead: nothing for a client that jumps, nothing twice.
 func TestReadAheadFollowsItsClient(t *testing.T) {
 	ts := newTestStore(t, Options{})

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// aheads is how many buffers of readAhead octets all Aheads of a log hold together: 8 MiB. Who finds none left reads
+	// aheads is how many buffers of MaxAhead octets all Aheads of a log hold together: 8 MiB. Who finds none left reads
 	// record by record.
 	aheads = 64
 	// aheadTime is how long an Ahead holds its buffers after it was last told what to read: a client that takes one message
@@ -24,6 +24,12 @@ const (
 	MaxAhead = readAhead
 	// MaxAheadRecords is how many records these may be. It bounds what is kept of them beside the piece.
 	MaxAheadRecords = 64
+)
+
+// A piece is read from the beginning of a page on: where both lie as far into their pages, a copy is quickest.
+const (
+	page     = 4 << 10
+	spanSize = MaxAhead + page
 )
 
 // Ahead reads records before they are asked for, in one piece, for somebody who opens one after the other. It holds one buffer of
@@ -42,7 +48,7 @@ type Ahead struct {
 // span is a piece of a segment in memory.
 type span struct {
 	log     *Log
-	buf     *[]byte
+	buf     *[]byte      // of spanSize octets
 	records []Reader     // ascending, MaxAheadRecords at most; those that can't be given out have no body
 	given   uint64       // by index, those that were; guarded by the Ahead's mutex
 	users   atomic.Int32 // the Ahead, and the Readers that are open in it
@@ -61,7 +67,7 @@ func (a *Ahead) Prepare(at []Pos, size int64) {
 	default:
 		return
 	}
-	s := &span{log: a.log, buf: a.log.buffers.get(readAhead), records: make([]Reader, len(at))}
+	s := &span{log: a.log, buf: a.log.spans.Get().(*[]byte), records: make([]Reader, len(at))}
 	s.users.Store(1)
 	for i := range s.records {
 		s.records[i].Pos, s.records[i].log = at[i], a.log
@@ -141,7 +147,7 @@ func (s *span) release() {
 			s.records[i].Head, s.records[i].body = nil, nil
 		}
 	}
-	s.log.buffers.put(s.buf)
+	s.log.spans.Put(s.buf)
 	s.buf = nil
 	<-s.log.ahead
 }
@@ -149,23 +155,19 @@ func (s *span) release() {
 // fill reads the piece and checks the records. One that is damaged or not whole in there is left to who reads it from the file.
 func (s *span) fill(size int64) (ok bool) {
 	from := s.records[0].Pos
+	from.Offset &^= page - 1
 	seg, err := s.log.files.acquire(from.Segment)
 	if err != nil {
 		return false
 	}
-	n, err := seg.file.ReadAt((*s.buf)[:min(size, readAhead)], from.Offset)
+	n, err := seg.file.ReadAt((*s.buf)[:min(s.records[0].Pos.Offset-from.Offset+size, spanSize)], from.Offset)
 	s.log.files.release(seg)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false
 	}
-	seal, err := s.log.sealer()
-	if err != nil {
-		return false
-	}
-	defer s.log.seals.Put(seal)
 	for i := range s.records {
 		r := &s.records[i]
-		if at := r.Pos.Offset - from.Offset; at < int64(n) && !r.whole((*s.buf)[at:n], seal) {
+		if at := r.Pos.Offset - from.Offset; at < int64(n) && !r.whole((*s.buf)[at:n]) {
 			r.Head, r.body = nil, nil
 		}
 	}

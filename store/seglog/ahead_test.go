@@ -92,11 +92,11 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestAheadIsChecked: damage of a record's seal, head or body leaves it to who reads the file and says what is wrong.
+// TestAheadIsChecked: damage of a record's lengths, head or body leaves it to who reads the file and says what is wrong.
 func TestAheadIsChecked(t *testing.T) {
 	lt, records, a := aheadLog(t)
 	lt.damage(1, func(b []byte) []byte {
-		b[records[1].Pos.Offset+70] ^= 1                          // its seal
+		b[records[1].Pos.Offset+48] ^= 1                          // the length of its head
 		b[records[2].Pos.Offset+recordHeader] ^= 1                // its head
 		b[records[3].Pos.Offset+records[3].Header.Size()-20] ^= 1 // its body
 		return b

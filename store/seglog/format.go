@@ -131,9 +131,9 @@ func (h *Header) put(buf []byte, at Pos, s *sealer) {
 	copy(buf[64:], s.sealRecord(buf, at))
 }
 
-// parse reads what put wrote; errNoRecord when the seal is not that of a record at this place.
+// parse reads what put wrote; errNoRecord when the seal is not that of a record at this place. Without s it is not looked at.
 func (h *Header) parse(buf []byte, at Pos, s *sealer, known uint16) error {
-	if len(buf) < recordHeader || string(buf[:4]) != recordMagic || string(s.sealRecord(buf, at)) != string(buf[64:recordHeader]) {
+	if len(buf) < recordHeader || string(buf[:4]) != recordMagic || s != nil && string(s.sealRecord(buf, at)) != string(buf[64:recordHeader]) {
 		return errNoRecord
 	}
 	le := binary.LittleEndian

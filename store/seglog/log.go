@@ -122,6 +122,7 @@ type Log struct {
 	broken  atomic.Pointer[error]
 	files   segments
 	seals   sync.Pool
+	spans   sync.Pool // of *[]byte, of spanSize octets
 	buffers *bufferPool
 	ahead   chan struct{} // holds one element for each buffer that is read ahead
 	stats   counters

@@ -20,7 +20,7 @@ func Open(dir string, from Mark, opt Options, apply Apply) (*Log, error) {
 	}
 	l := &Log{
 		dir: dir, opt: opt, seal: seal, queue: make(chan *Record, opt.GroupRecords), done: make(chan struct{}),
-		buffers: newBufferPool(), zeros: make([]byte, zeroBytes), ahead: make(chan struct{}, aheads),
+		buffers: newBufferPool(), spans: poolOf(spanSize), zeros: make([]byte, zeroBytes), ahead: make(chan struct{}, aheads),
 	}
 	l.files = segments{
 		open: map[uint64]*segment{}, have: map[uint64]bool{}, fs: opt.FS,
