@@ -249,11 +249,11 @@ row() {
   }'
 }
 
-# fill puts messages of 4 KiB into the maildrop of one user, by LMTP into Dovecot and by SMTP into letterbox.
-fill() { # peer|letterbox USER COUNT
+# fill puts messages of 4 KiB into the maildrop of one user, or of as many from there on, by LMTP into Dovecot and by SMTP into letterbox.
+fill() { # peer|letterbox USER COUNT [USERS]
   case $1 in
-    peer) bench smtp --target "127.0.0.1:$dovecot_lmtp" --lmtp --first "$2" --connections 4 --messages "$3" --time 10m >/dev/null ;;
-    letterbox) bench smtp --target "$letterbox_smtp" --first "$2" --connections 20 --messages "$3" --time 10m >/dev/null ;;
+    peer) bench smtp --target "127.0.0.1:$dovecot_lmtp" --lmtp --first "$2" --users "${4:-1}" --connections 4 --messages "$3" --time 10m >/dev/null ;;
+    letterbox) bench smtp --target "$letterbox_smtp" --first "$2" --users "${4:-1}" --connections 20 --messages "$3" --time 10m >/dev/null ;;
   esac
 }
 
@@ -282,13 +282,15 @@ pop3_of() { [ "$1" = peer ] && echo "127.0.0.1:$dovecot_pop3" || echo "$letterbo
 pop3_pids() { [ "$1" = peer ] && echo "$dovecot_pid" || echo "$letterbox_pid"; }
 
 measure_drain() {
-  local width server
+  local width users server
   for width in 1 "$window"; do
-    for server in peer letterbox; do
-      fill "$server" 40 "$messages"
-      bench pop3 drain --target "$(pop3_of "$server")" --first 40 --window "$width" --delete --time 5m >"$dir/drain"
-      note "drain$width" "$server" "$(field per_second <"$dir/drain")"
-      [ "$(field check.intact <"$dir/drain")" = "$messages" ] || die "$server: $(field check.intact <"$dir/drain") of $messages messages came out intact"
+    for users in 1 10; do
+      for server in peer letterbox; do
+        fill "$server" 30 "$messages" "$users"
+        bench pop3 drain --target "$(pop3_of "$server")" --first 30 --users "$users" --connections "$users" --window "$width" --delete --time 5m >"$dir/drain"
+        note "drain$width-$users" "$server" "$(field per_second <"$dir/drain")"
+        [ "$(field check.intact <"$dir/drain")" = "$messages" ] || die "$server: $(field check.intact <"$dir/drain") of $messages messages came out intact"
+      done
     done
   done
 }
@@ -365,8 +367,10 @@ measure_senders() {
 table() {
   echo "| what | Dovecot (Postfix + Dovecot for SMTP) | letterbox | letterbox is better by |"
   echo "| --- | --- | --- | --- |"
-  row "POP3: drain of $messages messages of 4 KiB" drain1 "messages/s" "%.0f" more
-  row "POP3: the same, $window commands pipelined" "drain$window" "messages/s" "%.0f" more
+  row "POP3: drain of $messages messages of 4 KiB" drain1-1 "messages/s" "%.0f" more
+  row "POP3: the same, $window commands pipelined" "drain$window-1" "messages/s" "%.0f" more
+  row "POP3: drain of as many from 10 maildrops at once" drain1-10 "messages/s" "%.0f" more
+  row "POP3: the same, $window commands pipelined" "drain$window-10" "messages/s" "%.0f" more
   row "POP3: login, STAT and UIDL of $large messages, after a restart" list-cold ms "%.1f" less
   row "POP3: the same again" list-warm ms "%.1f" less
   row "POP3: repeated logins, 10 connections" login "logins/s" "%.0f" more

@@ -2,12 +2,14 @@ package secret
 
 import (
 	"container/list"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
+	"strconv"
 	"sync"
 	"time"
+
+	"golang.org/x/crypto/blake2b"
 )
 
 // Bounds of a Cache: an entry takes about 250 octets, all of them together 1 MiB.
@@ -33,7 +35,7 @@ type Cache[C comparable] struct {
 // verified is one secret that was right.
 type verified[C comparable] struct {
 	account uint64
-	digest  [sha256.Size]byte
+	digest  [blake2b.Size256]byte
 	means   C
 	used    time.Time
 }
@@ -46,11 +48,24 @@ func NewCache[C comparable](now func() time.Time) *Cache[C] {
 }
 
 // digest of an account and a secret, under a key that only this process knows.
-func (c *Cache[C]) digest(account uint64, secret string) (sum [sha256.Size]byte) {
-	mac := hmac.New(sha256.New, c.key[:])
-	mac.Write(binary.BigEndian.AppendUint64(nil, account)) //nolint:errcheck // it never fails
-	mac.Write([]byte(secret))                              //nolint:errcheck // it never fails
+func (c *Cache[C]) digest(account uint64, secret string) [blake2b.Size256]byte {
+	return keyed(&c.key, strconv.FormatUint(account, 10), secret)
+}
+
+// keyed is BLAKE2b-256 of parts, each behind its length, under a key.
+func keyed(key *[32]byte, parts ...string) (sum [blake2b.Size256]byte) {
+	var room [512]byte
+	text := room[:0]
+	for _, p := range parts {
+		text = append(binary.BigEndian.AppendUint64(text, uint64(len(p))), p...)
+	}
+	mac, err := blake2b.New256(key[:])
+	if err != nil {
+		panic(err) // the key's length is right
+	}
+	mac.Write(text) //nolint:errcheck // it never fails
 	mac.Sum(sum[:0])
+	clear(text)
 	return sum
 }
 
@@ -61,7 +76,7 @@ func (c *Cache[C]) Find(account uint64, secret string) (means C, ok bool) {
 	defer c.mu.Unlock()
 	c.expire()
 	for _, e := range c.accounts[account] {
-		if v := e.Value.(*verified[C]); hmac.Equal(v.digest[:], sum[:]) {
+		if v := e.Value.(*verified[C]); subtle.ConstantTimeCompare(v.digest[:], sum[:]) == 1 {
 			v.used, means, ok = c.now(), v.means, true
 			c.order.MoveToFront(e)
 		}

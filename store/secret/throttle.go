@@ -1,10 +1,7 @@
 package secret
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"slices"
@@ -100,14 +97,9 @@ func (t *Throttle) SetPolicy(p ThrottlePolicy) {
 	t.policy = p
 }
 
-func (t *Throttle) digest(parts ...string) (d digest) {
-	mac := hmac.New(sha256.New, t.key[:])
-	for _, p := range parts {
-		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p)))) //nolint:errcheck // it never fails
-		mac.Write([]byte(p))                                          //nolint:errcheck // it never fails
-	}
-	copy(d[:], mac.Sum(nil))
-	return d
+func (t *Throttle) digest(parts ...string) digest {
+	sum := keyed(&t.key, parts...)
+	return digest(sum[:len(digest{})])
 }
 
 // Network is what counts as one client: an IPv4 address, or a /64 of IPv6, which one household has. It is invalid for an
