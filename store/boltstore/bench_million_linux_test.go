@@ -23,10 +23,10 @@ import (
 
 // BenchmarkMillion moves a store of a million messages of 4 KiB: a backup and its reading back, a verification and a rebuild
 // of the index, and a restore. Each begins with a cold page cache, and is held against what the same disk does directly before:
-// what reads, against read(2) of the very files that it reads, cold, in one row and in pieces of 1 MiB; what writes, against as
-// many octets written in one row and synced. Memory is the largest anonymous resident set while it went on: the index's own
-// pages are the kernel's to take back. Deliveries are those of 64 senders: beside, against the mean of the rates before and
-// after.
+// what reads, against read(2) of the very files that it reads, cold, in one row and in pieces of 1 MiB, the faster of two times;
+// what writes, against as many octets written in one row and synced. Memory is the largest anonymous resident set while it went
+// on: the index's own pages are the kernel's to take back. Deliveries are those of 64 senders: beside, against the mean of the
+// rates before and after.
 //
 // LETTERBOX_MILLION is another number of messages.
 func BenchmarkMillion(b *testing.B) {
@@ -132,9 +132,12 @@ func (m *million) written() float64 {
 	return float64(m.log) / time.Since(began).Seconds()
 }
 
-// read returns how fast the disk gives a file, or those of a folder, one after the other, in octets a second.
-func (m *million) read(name string) float64 {
-	m.cold(filepath.Dir(filepath.Dir(m.dir)))
+// read returns how fast the disk gives a file, or those of a folder, one after the other, in octets a second: the faster of
+// two times, since the first may have to get memory anew that the machine had given back to its host.
+func (m *million) read(name string) float64 { return max(m.readOnce(name), m.readOnce(name)) }
+
+func (m *million) readOnce(name string) float64 {
+	m.cold(filepath.Dir(m.dir))
 	piece := make([]byte, 1<<20)
 	octets := int64(0)
 	began := time.Now()
@@ -179,7 +182,7 @@ func (m *million) cold(names ...string) {
 
 // measure reports how f did beside the disk, and the memory that it took. f returns the octets that it was about.
 func (m *million) measure(what string, disk float64, f func() int64) {
-	m.cold(filepath.Dir(filepath.Dir(m.dir)))
+	m.cold(filepath.Dir(m.dir))
 	stop, peak := make(chan struct{}), make(chan int64)
 	go watchMemory(stop, peak)
 	began := time.Now()
