@@ -108,7 +108,11 @@ func verify(fs *flag.FlagSet) action {
 			}
 		}
 		return c.admin(ctx, verifyTime, func(ctx context.Context, admin store.Admin) error {
-			v, err := admin.Verify(ctx)
+			p := newProgress(c)
+			v, err := admin.Verify(p.of(ctx, func(done, total int64) string {
+				return fmt.Sprintf("%s of %s read", term.Octets(done), term.Octets(total))
+			}))
+			p.end()
 			if err != nil {
 				return err
 			}

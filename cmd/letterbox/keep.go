@@ -75,7 +75,11 @@ func undelete(fs *flag.FlagSet) action {
 			from = time.Now().Add(-d)
 		}
 		return c.admin(ctx, backupTime, func(ctx context.Context, admin store.Admin) error {
-			n, err := admin.Undelete(ctx, address, from)
+			p := newProgress(c)
+			n, err := admin.Undelete(p.of(ctx, func(done, total int64) string {
+				return fmt.Sprintf("%d of %d messages", done, total)
+			}), address, from)
+			p.end()
 			fmt.Fprintf(c.stdout, "%d messages of %s are back\n", n, address)
 			return err
 		})

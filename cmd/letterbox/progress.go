@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/migrate"
 	"example.org/letterbox/cmd/letterbox/internal/term"
+	"example.org/letterbox/store"
 )
 
 // progress tells people on a terminal how far a long command is; elsewhere only what is worth a line.
@@ -27,6 +29,14 @@ func (p *progress) watch() migrate.Watch {
 		},
 		Progress: func(done, total int) { p.show(done == total, "%d of %d messages", done, total) },
 	}
+}
+
+// of returns a context that shows how far a call of the store is, as text says it of what is done and the total.
+func (p *progress) of(ctx context.Context, text func(done, total int64) string) context.Context {
+	if !p.terminal {
+		return ctx
+	}
+	return store.WithProgress(ctx, func(done, total int64) { p.show(done == total, "%s", text(done, total)) })
 }
 
 // show replaces the line, unless it is young and there is more to come.

@@ -44,6 +44,7 @@ const patience = 40 * time.Second
 //	loginfile ADDR USER FILE    log in with the password in FILE and find no message
 //	get URL                     print what HTTP has there
 //	appears PATTERN             wait until one file is there that a pattern means: $file
+//	terminal PROGRAM [args]     run it with standard error on a terminal; what is shown there is in the file terminal ([linux])
 //	cert ADDR FILE              find the certificate in FILE at ADDR, which begins with TLS
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -57,7 +58,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": startCommand, "halt": haltCommand, "exits": exitsCommand, "hup": hupCommand, "mail": mailCommand, "login": loginCommand, "delete": deleteCommand, "get": getCommand, "cert": certCommand,
-			"spoil": spoilCommand, "appears": appearsCommand, "loginfile": loginFileCommand,
+			"spoil": spoilCommand, "appears": appearsCommand, "loginfile": loginFileCommand, "terminal": terminalCommand,
 		},
 	})
 }

@@ -1,15 +1,13 @@
 package boltstore
 
 import (
-	"encoding/binary"
+	"bytes"
 	"fmt"
-	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
 
 	"example.org/letterbox/store"
-	"example.org/letterbox/store/seglog"
 )
 
 // apply writes changes, and the state behind them, in one synced transaction. Applying a change again does nothing: counters
@@ -39,19 +37,19 @@ func (ix *index) apply(changes []*change, after *state) (orphans []store.ID, err
 // deletionWeight is what a deleted message weighs in a batch where a delivered one weighs 1: it costs more and dirties more.
 const deletionWeight = 4
 
-// parts cuts changes into pieces that one transaction each takes; a large deletion is cut too.
-func parts(changes []*change) [][]*change {
+// parts cuts changes into pieces of about so much weight, that one transaction each takes; a large deletion is cut too.
+func parts(changes []*change, bound int) [][]*change {
 	var all [][]*change
 	var part []*change
 	weight := 0
 	add := func(c *change) {
 		part = append(part, c)
-		if weight += 1 + deletionWeight*len(c.deleted); weight >= indexBatch {
+		if weight += 1 + deletionWeight*len(c.deleted); weight >= bound {
 			all, part, weight = append(all, part), nil, 0
 		}
 	}
 	for _, c := range changes {
-		for most := indexBatch / deletionWeight; len(c.deleted) > most; {
+		for most := bound / deletionWeight; len(c.deleted) > most; {
 			piece, rest := *c, *c
 			piece.deleted, rest.deleted = c.deleted[:most], c.deleted[most:]
 			add(&piece)
@@ -67,8 +65,12 @@ func (ix *index) applyTo(tx *bbolt.Tx, changes []*change) ([]store.ID, error) {
 		entries: tx.Bucket(bucketEntries), bin: tx.Bucket(bucketBin), ids: tx.Bucket(bucketIDs), drops: tx.Bucket(bucketDrops),
 		segments: tx.Bucket(bucketSegments), has: ix.has, gentle: ix.gentle,
 		moved: map[store.MaildropID]counts{}, usage: map[uint64]*usage{},
+		puts: make([]newValue, 0, len(changes)), news: make([]newValue, 0, len(changes)),
 	}
 	a.ids.FillPercent = 0.9
+	if k, _ := a.ids.Cursor().Last(); len(k) == len(a.top) {
+		a.top = store.ID(k)
+	}
 	for _, c := range changes {
 		if err := a.one(c); err != nil {
 			return nil, err
@@ -97,13 +99,16 @@ type applier struct {
 	has                                func(segment uint64) bool
 	gentle                             bool
 
-	puts    []keyValue // new entries
+	puts    []newValue // entries
+	news    []newValue // references of messages
+	top     store.ID   // the largest id in the bucket: what is over it need not be looked for
+	refs    refs       // of one change, kept for the next one
+	key     [16]byte   // of what is written next, which bbolt copies
+	room    []byte     // for values, which bbolt refers to until the transaction ends
 	moved   map[store.MaildropID]counts
 	usage   map[uint64]*usage
 	orphans []store.ID // messages with an external body that nobody has any more
 }
-
-type keyValue struct{ key, value []byte }
 
 func (a *applier) one(c *change) error {
 	u, err := a.use(c.pos.Segment)
@@ -138,27 +143,33 @@ func (a *applier) restore(c *change, u *usage) error {
 }
 
 func (a *applier) message(c *change, u *usage) error {
-	if known := a.ids.Get(c.id[:]); known != nil {
-		var r refs
-		if !r.decode(c.id, known) || r.seq != c.seq {
-			return fmt.Errorf("%w: the id %s stands for two messages", errIndex, c.id)
+	if bytes.Compare(c.id[:], a.top[:]) <= 0 {
+		if known := a.ids.Get(c.id[:]); known != nil {
+			var r refs
+			if !r.decode(c.id, known) || r.seq != c.seq {
+				return twice(c.id[:])
+			}
+			return nil
 		}
-		return nil
 	}
-	for _, r := range c.recipients {
-		e := entry{id: c.id, pos: c.pos, octets: c.octets + r.prefix, foreign: c.foreign, sum: c.sum, binned: r.binned}
-		key := entryKey(r.drop, c.seq)
+	for _, to := range c.recipients {
+		e := entryOf(c, to)
+		key := appendEntryKey(a.key[:0], to.drop, c.seq)
+		value := a.took(e.appendTo(a.space(maxEntry+len(e.foreign)), key))
 		if e.binned != 0 {
-			if err := a.bin.Put(key, e.encode(key)); err != nil {
+			if err := a.bin.Put(key, value); err != nil {
 				return err
 			}
 		} else {
-			a.puts = append(a.puts, keyValue{key, e.encode(key)})
+			a.puts = append(a.puts, newValueOf(key, value))
 		}
-		a.move(r.drop, e.count())
+		a.move(to.drop, e.count())
 	}
 	u.message(c)
-	return a.ids.Put(c.id[:], refsOf(c).encode(c.id))
+	a.refs.of(c)
+	value := a.refs.appendTo(a.space(refsHead+8*len(a.refs.drops)), c.id)
+	a.news = append(a.news, newValueOf(c.id[:], a.took(value)))
+	return nil
 }
 
 // relocate takes a copy that reclaim made. It counts while its id lives; where the id is not known, the copy stands for
@@ -200,49 +211,9 @@ func (a *applier) relocate(c *change, u *usage) error {
 	return a.ids.Put(c.id[:], r.encode(c.id))
 }
 
-// refs is a value of bucketIDs: where a message's entries are.
-type refs struct {
-	seq   uint64
-	pos   seglog.Pos // of the record
-	size  int64      // of the record
-	flags uint16
-	drops []store.MaildropID // those that still have the message
-}
-
-// refsHead is their length without the maildrops: four words, flags, and the checksum in front.
-const refsHead = 4 + 4*8 + 2
-
-func (r *refs) encode(id store.ID) []byte {
-	b := make([]byte, 4, refsHead+8*len(r.drops))
-	for _, v := range []uint64{r.seq, r.pos.Segment, uint64(r.pos.Offset), uint64(r.size)} {
-		b = binary.BigEndian.AppendUint64(b, v)
-	}
-	b = binary.BigEndian.AppendUint16(b, r.flags)
-	for _, drop := range r.drops {
-		b = binary.BigEndian.AppendUint64(b, uint64(drop))
-	}
-	return sealValue(id[:], b)
-}
-
-func (r *refs) decode(id store.ID, b []byte) bool {
-	if len(b) < refsHead || (len(b)-refsHead)%8 != 0 || !soundValue(id[:], b) {
-		return false
-	}
-	word := func(i int) uint64 { return binary.BigEndian.Uint64(b[4+8*i:]) }
-	r.seq, r.pos, r.size = word(0), seglog.Pos{Segment: word(1), Offset: int64(word(2))}, int64(word(3))
-	r.flags = binary.BigEndian.Uint16(b[4+4*8:])
-	for b = b[refsHead:]; len(b) > 0; b = b[8:] {
-		r.drops = append(r.drops, store.MaildropID(binary.BigEndian.Uint64(b)))
-	}
-	return true
-}
-
-func refsOf(c *change) *refs {
-	r := &refs{seq: c.seq, pos: c.pos, size: c.size, flags: c.flags}
-	for _, to := range c.recipients {
-		r.drops = append(r.drops, to.drop)
-	}
-	return r
+// entryOf is the entry of one recipient of a new message.
+func entryOf(c *change, to entryRef) entry {
+	return entry{seq: c.seq, id: c.id, pos: c.pos, octets: c.octets + to.prefix, foreign: c.foreign, sum: c.sum, binned: to.binned}
 }
 
 // count is what an entry adds to its maildrop's counts.
@@ -274,25 +245,6 @@ func findEntry(key []byte, buckets ...*bbolt.Bucket) (e entry, in *bbolt.Bucket,
 		}
 	}
 	return e, nil, false
-}
-
-// packFrom is how many new entries each maildrop of a transaction has on average from which on pages of entries are filled:
-// all of them end a maildrop, so no page of a large one would ever be filled later. Where many maildrops have a few each,
-// new entries come between others, and need room there.
-const packFrom = 32
-
-func (a *applier) putAll() error {
-	slices.SortFunc(a.puts, func(x, y keyValue) int { return slices.Compare(x.key, y.key) })
-	if len(a.puts) >= packFrom*len(a.moved) {
-		a.entries.FillPercent = 0.9
-	}
-	for _, p := range a.puts {
-		if err := a.entries.Put(p.key, p.value); err != nil {
-			return err
-		}
-	}
-	a.puts = a.puts[:0]
-	return nil
 }
 
 func (a *applier) count() error {

@@ -164,9 +164,12 @@ func (a *accounts) load(dumped []byte) error {
 	return err
 }
 
-// CheckBackup reads a backup to its end and says what it holds. It fails with ErrBackup where that is not whole.
+// CheckBackup reads a backup to its end and says what it holds. It fails with ErrBackup where that is not whole. It reads ahead, so
+// r should be a file: it returns when a read that is under way has ended.
 func CheckBackup(ctx context.Context, r io.Reader) (store.BackupReport, error) {
-	return readBackup(ctx, r, func(item *backupItem, body io.Reader) error {
+	ahead := newInputAhead(r)
+	defer ahead.close()
+	return readBackup(ctx, ahead, func(item *backupItem, body io.Reader) error {
 		_, err := io.Copy(io.Discard, body)
 		return err
 	})

@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -131,7 +130,7 @@ func (b *backupWriter) finish(messages, entries int64) error {
 
 // backupReader reads a backup in order, and checks all of it.
 type backupReader struct {
-	r     *bufio.Reader
+	r     io.Reader
 	store [16]byte
 	chain uint32
 
@@ -142,8 +141,9 @@ type backupReader struct {
 	octets int64
 }
 
+// newBackupReader reads r in many small pieces.
 func newBackupReader(r io.Reader) (*backupReader, error) {
-	b := &backupReader{r: bufio.NewReaderSize(r, 1<<20), octets: backupHeader}
+	b := &backupReader{r: r, octets: backupHeader}
 	head := make([]byte, backupHeader)
 	if _, err := io.ReadFull(b.r, head); err != nil || string(head[:8]) != backupMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrBackup)

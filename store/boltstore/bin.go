@@ -106,6 +106,7 @@ func (s *Store) Undelete(ctx context.Context, address string, since time.Time) (
 	if err != nil {
 		return 0, err
 	}
+	tell, _ := store.ProgressOf(ctx)
 	back := 0
 	var damaged error // of the first that can't be read: it stays, and keeps back no other
 	for i := range found {
@@ -117,6 +118,7 @@ func (s *Store) Undelete(ctx context.Context, address string, since time.Time) (
 		case damaged == nil:
 			damaged = err
 		}
+		tell(int64(i+1), int64(len(found)))
 	}
 	return back, damaged
 }

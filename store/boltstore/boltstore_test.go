@@ -90,7 +90,7 @@ func TestParts(t *testing.T) {
 	batch := []*change{{kind: kindMessage, seq: 1}, large, {kind: kindMessage, seq: 2}}
 	var deleted int
 	var kinds []uint8
-	for _, part := range parts(batch) {
+	for _, part := range parts(batch, indexBatch) {
 		weight := 0
 		for _, c := range part {
 			weight += 1 + len(c.deleted)
@@ -104,7 +104,7 @@ func TestParts(t *testing.T) {
 	if deleted != len(large.deleted) || kinds[0] != kindMessage || kinds[len(kinds)-1] != kindMessage {
 		t.Errorf("%d deletions of %d, kinds %v", deleted, len(large.deleted), kinds)
 	}
-	if got := parts(nil); len(got) != 1 || len(got[0]) != 0 {
+	if got := parts(nil, indexBatch); len(got) != 1 || len(got[0]) != 0 {
 		t.Errorf("no changes become %v: the position would not move", got)
 	}
 }

@@ -11,6 +11,7 @@
 //	log/             segments of package seglog: everything that was acknowledged about mail
 //	history/         what happened to mail, as lines of JSON: see the package history. No part of the mail: it may be removed
 //	index.db         bbolt; derived from the log, rebuilt on any doubt
+//	index.db.new     index.db while it is built from the whole log; nothing of it is synced before it gets its name
 //	index.condemned  stands beside it while its content is not to be believed
 //	accounts.db      bbolt; facts of its own: accounts, aliases, catch-alls
 //	clock            one line: the CRC-32C of what follows (8 hexadecimal digits), a space, and a JSON object: "since", when the

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"context"
+	"runtime"
 	"time"
 )
 
@@ -13,15 +14,21 @@ const (
 )
 
 // gentle is work that reads much of the store and for which nobody waits: while records are appended it rests longer than it
-// works, so that deliveries keep half of their rate, of the processors and of the disk. In a quiet store it never rests.
+// works, so that deliveries keep most of their rate, of the processors and of the disk. In a quiet store it never rests.
 type gentle struct {
 	s       *Store
 	began   time.Time // to work
 	records uint64    // of the log, then
+	others  int       // that do the same work at the same time, in as many goroutines: each rests so much longer
+	busy    bool      // records were appended when it last looked
 }
 
-// rest is called between two steps of the work.
+// rest is called between two steps of the work, which are short. Beside mail it lets others go first each time: a group commit
+// is a chain of goroutines that wake each other, and would wait for the end of the work at every link.
 func (g *gentle) rest(ctx context.Context) error {
+	if g.busy {
+		runtime.Gosched()
+	}
 	now := time.Now()
 	worked := now.Sub(g.began)
 	if worked < workFor {
@@ -29,8 +36,9 @@ func (g *gentle) rest(ctx context.Context) error {
 	}
 	records := g.s.log.Counts().Records
 	var err error
-	if records != g.records && !g.began.IsZero() {
-		err = sleep(ctx, restTenths*min(worked, 10*workFor)/10)
+	g.busy = records != g.records && !g.began.IsZero()
+	if g.busy {
+		err = sleep(ctx, time.Duration(1+g.others)*restTenths*min(worked, 10*workFor)/10)
 		now = time.Now()
 	}
 	g.began, g.records = now, records

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -79,6 +80,27 @@ func TestWriteAhead(t *testing.T) {
 	if err := a.close(); !errors.Is(err, broken) {
 		t.Errorf("closing it: %v", err)
 	}
+}
+
+// What goes through an inputAhead comes out whole and in order, and the error of the reader behind all of it.
+func TestInputAhead(t *testing.T) {
+	broken := errors.New("broken")
+	for _, size := range []int{0, 1, inputAheadBytes - 1, inputAheadBytes, 5*inputAheadBytes + 3} {
+		want := pattern(size)
+		for _, r := range []io.Reader{bytes.NewReader(want), iotest.HalfReader(bytes.NewReader(want)), iotest.DataErrReader(bytes.NewReader(want))} {
+			a := newInputAhead(io.MultiReader(r, iotest.ErrReader(broken)))
+			got, err := io.ReadAll(a)
+			a.close()
+			if !errors.Is(err, broken) || !bytes.Equal(got, want) {
+				t.Errorf("%d octets came out of %d, %v", len(got), len(want), err)
+			}
+		}
+	}
+	a := newInputAhead(bytes.NewReader(pattern(10 * inputAheadBytes)))
+	if n, err := a.Read(make([]byte, 10)); n != 10 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	a.close() // with nobody who reads on
 }
 
 // An entry of a maildrop that its message does not know of is found, though the message itself is in order.

@@ -265,7 +265,7 @@ func (x *indexer) flush() bool {
 
 // write applies changes in pieces; the position moves with the last.
 func (x *indexer) write(changes []*change, at state) error {
-	pieces := parts(changes)
+	pieces := parts(changes, indexBatch)
 	for i, piece := range pieces {
 		var after *state
 		if i == len(pieces)-1 {

@@ -152,10 +152,21 @@ func (s *Store) openMail() error {
 	return nil
 }
 
+// openIndex opens the index, or begins to build it where there is none.
+func (s *Store) openIndex() (at state, err error) {
+	name := filepath.Join(s.dir, indexFile)
+	if _, err = os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		s.index, at, err = buildIndex(s.opt.FS, s.dir, s.id.storeID())
+		return at, err
+	}
+	s.index, at, err = openIndex(name, s.id.storeID())
+	return at, err
+}
+
 // replay opens index and log and applies what the index lacks.
 func (s *Store) replay() (_ state, err error) {
-	var at state
-	if s.index, at, err = openIndex(filepath.Join(s.dir, "index.db"), s.id.storeID()); err != nil {
+	at, err := s.openIndex()
+	if err != nil {
 		return at, err
 	}
 	replayed := replayer{index: s.index, state: at}
@@ -177,7 +188,11 @@ func (s *Store) replay() (_ state, err error) {
 	if err != nil {
 		return at, errors.Join(err, replayed.wait())
 	}
-	if err := errors.Join(replayed.flush(), replayed.wait()); err != nil {
+	err = errors.Join(replayed.flush(), replayed.wait())
+	if err == nil {
+		err = s.index.finish(s.opt.FS, s.dir)
+	}
+	if err != nil {
 		log.Close() //nolint:errcheck // err says more
 		return at, err
 	}
@@ -218,63 +233,6 @@ func (s *Store) atEnd(r *replayer) state {
 	return st
 }
 
-// replayer applies what Open replays, in batches, one while the next is read: a rebuild of any size takes the memory of two.
-type replayer struct {
-	index   *index
-	state   state
-	pending []*change
-	writing chan error // of the batch that is being applied; nil: none is
-}
-
-func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after seglog.Mark) error {
-	c, err := changeOf(h, pos, head)
-	if err != nil {
-		return err
-	}
-	r.pending = append(r.pending, c)
-	r.state.pass([]*change{c}, after)
-	if len(r.pending) < indexBatch {
-		return nil
-	}
-	return r.flush()
-}
-
-// flush begins to write what was replayed so far, once what was begun before is written.
-func (r *replayer) flush() error {
-	if err := r.wait(); err != nil {
-		return err
-	}
-	batch, after := r.pending, r.state
-	r.pending, r.writing = make([]*change, 0, indexBatch), make(chan error, 1)
-	go func() { r.writing <- r.write(batch, after) }()
-	return nil
-}
-
-// wait returns once nothing is being written.
-func (r *replayer) wait() error {
-	if r.writing == nil {
-		return nil
-	}
-	err := <-r.writing
-	r.writing = nil
-	return err
-}
-
-func (r *replayer) write(batch []*change, after state) (err error) {
-	defer damagedPage(&err)
-	pieces := parts(batch)
-	for i, piece := range pieces {
-		var at *state
-		if i == len(pieces)-1 {
-			at = &after
-		}
-		if _, err := r.index.apply(piece, at); err != nil { // the sweep finds the orphans
-			return err
-		}
-	}
-	return nil
-}
-
 const condemnedFile = "index.condemned"
 
 func (s *Store) condemnedName() string { return filepath.Join(s.dir, condemnedFile) }
@@ -293,7 +251,7 @@ func (s *Store) condemnIndex(cause error) {
 	s.indexErr.CompareAndSwap(nil, &cause)
 	err := vfs.WriteFile(s.opt.FS, s.condemnedName(), []byte("rebuild index.db from the log\n"))
 	if err != nil { // for want of space, perhaps: then the index itself goes, which needs none; who has it open goes on
-		err = errors.Join(s.opt.FS.Remove(filepath.Join(s.dir, "index.db")), s.opt.FS.SyncDir(s.dir))
+		err = errors.Join(s.opt.FS.Remove(filepath.Join(s.dir, indexFile)), s.opt.FS.SyncDir(s.dir))
 	}
 	s.opt.Log.Error().AnErr("reason", cause).AnErr("mark", err).Msg("the index can't be written: restart letterbox, which rebuilds it")
 }
@@ -306,7 +264,7 @@ func (s *Store) removeBodies(ids []store.ID) {
 
 // dropIndex removes index.db and then the mark that condemned it.
 func (s *Store) dropIndex() error {
-	for _, name := range []string{filepath.Join(s.dir, "index.db"), s.condemnedName()} {
+	for _, name := range []string{filepath.Join(s.dir, indexFile), s.condemnedName()} {
 		if err := s.opt.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

@@ -179,24 +179,39 @@ func replaced(head []byte) (seq uint64, rest []byte, err error) {
 
 // changeOf reads a record's head at replay.
 func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
-	c := &change{kind: h.Kind, flags: h.Flags, id: h.ID}
+	c := new(change)
+	if err := c.read(h, pos, head, nil); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// read makes c what a record says. It puts the recipients where those of c were, and takes them apart in room where they fit
+// in there. head is not kept.
+func (c *change) read(h *seglog.Header, pos seglog.Pos, head []byte, room []recipientView) error {
+	*c = change{kind: h.Kind, flags: h.Flags, id: h.ID, recipients: c.recipients[:0]}
 	c.placed(h, pos)
-	var err error
+	if err := c.readHead(h, head, room); err != nil {
+		return fmt.Errorf("%s: %w", pos, err)
+	}
+	return nil
+}
+
+func (c *change) readHead(h *seglog.Header, head []byte, room []recipientView) (err error) {
 	switch h.Kind {
 	case kindMove:
 		if c.seq, c.from, _, err = moved(head); err == nil {
-			err = c.readMessage(h, head)
+			err = c.readMessage(h, head, room)
 		}
 	case kindRestore:
 		if c.replaces, _, err = replaced(head); err == nil {
-			err = c.readMessage(h, head)
+			err = c.readMessage(h, head, room)
 		}
 	case kindMessage, kindImport:
-		err = c.readMessage(h, head)
+		err = c.readMessage(h, head, room)
 	case kindBin, kindBinAgain:
 		if len(head) < 8 {
-			err = errHead
-			break
+			return errHead
 		}
 		c.binned = int64(binary.LittleEndian.Uint64(head))
 		err = c.readDeletion(head[8:])
@@ -209,14 +224,11 @@ func changeOf(h *seglog.Header, pos seglog.Pos, head []byte) (*change, error) {
 	default:
 		err = fmt.Errorf("record of the unknown kind %d: start the version that wrote it", h.Kind)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", pos, err)
-	}
-	return c, nil
+	return err
 }
 
-func (c *change) readMessage(h *seglog.Header, head []byte) error {
-	m, err := messageOf(h.Kind, h.Flags, head)
+func (c *change) readMessage(h *seglog.Header, head []byte, room []recipientView) error {
+	m, err := messageInto(room, h.Kind, h.Flags, head)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func repairLog(dir string, found func(store.Finding)) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(dir, "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(dir, indexFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return vfs.OS{}.SyncDir(dir)
@@ -70,12 +70,12 @@ func repairLog(dir string, found func(store.Finding)) error {
 // knownDurable is the position of the index, which speaks of nothing but durable records; the zero Mark where the index is
 // not there or not to be trusted.
 func knownDurable(dir string, id identity) seglog.Mark {
-	for _, name := range []string{condemnedFile, "index.db"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != (name == "index.db") {
+	for _, name := range []string{condemnedFile, indexFile} {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != (name == indexFile) {
 			return seglog.Mark{}
 		}
 	}
-	ix, at, err := openIndex(filepath.Join(dir, "index.db"), id.storeID())
+	ix, at, err := openIndex(filepath.Join(dir, indexFile), id.storeID())
 	if err != nil {
 		return seglog.Mark{}
 	}

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func leftIn(dir string) (left []string, err error) {
 
 // storeParts are the files and folders of a store, its identity last.
 func storeParts() []string {
-	return []string{"log", "bodies", "accounts.db", "index.db", "ballast", clockFile, identityFile}
+	return []string{"log", "bodies", "accounts.db", indexFile, "ballast", clockFile, identityFile}
 }
 
 // ErrNotEmpty means that a store can't be restored into a folder, since something is there.
@@ -118,7 +119,7 @@ func moveUp(fsys vfs.FS, part, dir string) error {
 // nobody.
 func (s *Store) takeBackup(ctx context.Context, r io.Reader) (store.BackupReport, error) {
 	b := restoreBatch{copying: make([]byte, nextPiece)}
-	report, err := readBackup(ctx, r, func(item *backupItem, body io.Reader) error {
+	report, err := readBackup(ctx, bufio.NewReaderSize(r, 1<<20), func(item *backupItem, body io.Reader) error {
 		if item.kind == backupAccounts {
 			return s.accounts.load(item.head)
 		}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 
@@ -21,7 +23,7 @@ func (s *Store) Verify(ctx context.Context) (store.Verification, error) {
 	if err := s.indexer.settle(0); err != nil {
 		return v.result, err
 	}
-	for _, step := range []func() error{v.log, v.index, v.count} {
+	for _, step := range []func() error{v.log, v.count, v.index, v.left} {
 		if err := step(); err != nil {
 			return v.result, err
 		}
@@ -35,7 +37,7 @@ func (s *Store) Verify(ctx context.Context) (store.Verification, error) {
 // verifyWorkers is how many read at the same time: checking what one segment holds takes longer than reading the next.
 const verifyWorkers = 2
 
-// verifier holds 8 octets for each message.
+// verifier holds 12 octets for each message, and of each of its workers what a walk through the log holds.
 type verifier struct {
 	s   *Store
 	ctx context.Context
@@ -59,7 +61,8 @@ func (v *verifier) found(id store.ID, format string, args ...any) {
 // verifyBatch bounds the entries that one transaction reads.
 const verifyBatch = 1000
 
-// index looks for the record of each message that the index holds and that was not seen in the log.
+// index holds the references of each message that the index has against what the log said, and its entries, which count has
+// met. Where they do not fit, as after a deletion for some of the recipients, the message is looked at by itself.
 func (v *verifier) index() error {
 	calm := gentle{s: v.s}
 	for from := []byte{}; from != nil; {
@@ -80,11 +83,12 @@ func (v *verifier) index() error {
 	return nil
 }
 
-// unseen returns, of some ids from one on, those that were not seen, and where to go on.
+// unseen returns, of some ids from one on, those that do not fit what was seen, and where to go on.
 func (v *verifier) unseen(from []byte) (ids []store.ID, next []byte, err error) {
 	err = v.s.index.db.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketIDs).Cursor()
 		n := 0
+		var r refs
 		for k, value := c.Seek(from); k != nil; k, value = c.Next() {
 			if bytes.Compare(k, v.last[:]) > 0 {
 				return nil
@@ -93,17 +97,74 @@ func (v *verifier) unseen(from []byte) (ids []store.ID, next []byte, err error) 
 				next = bytes.Clone(k)
 				return nil
 			}
-			var r refs
-			sound := r.decode(store.ID(k), value)
-			if _, ok := v.saw(r.pos); !ok || !sound {
+			if !r.decode(store.ID(k), value) || !v.fits(&r, sealOf(value)) {
 				ids = append(ids, store.ID(k))
 				continue
 			}
+			v.result.Messages++
 			v.result.Entries += int64(len(r.drops))
 		}
 		return nil
 	})
 	return ids, next, errors.Join(err, v.ctx.Err())
+}
+
+// fits tells whether a message's references are those that its record says, and its entries were all met.
+func (v *verifier) fits(r *refs, seal uint32) bool {
+	seg, i, ok := v.find(r.pos)
+	if !ok || seg.refs[i] != seal || seg.entries[i] != 0 {
+		return false
+	}
+	seg.entries[i] = metBoth
+	return true
+}
+
+// left looks at the messages all of whose entries were met, and whose references were not: they were deleted meanwhile, or
+// the entries have no message.
+func (v *verifier) left() error {
+	calm := gentle{s: v.s}
+	for number, seg := range v.seen {
+		for i, sum := range seg.entries {
+			if sum != 0 {
+				continue
+			}
+			if err := errors.Join(calm.rest(v.ctx), v.ctx.Err(), v.orphaned(seglog.Pos{Segment: number, Offset: int64(seg.offsets[i])})); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// orphaned finds the entries of the record at pos whose message is not in the index.
+func (v *verifier) orphaned(pos seglog.Pos) error {
+	rec, err := v.s.log.Read(pos, 1)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // reclaimed meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	defer rec.Close() //nolint:errcheck // it never fails
+	c, err := changeOf(&rec.Header, pos, rec.Head)
+	if err != nil {
+		return err
+	}
+	return v.s.index.db.View(func(tx *bbolt.Tx) error {
+		if tx.Bucket(bucketIDs).Get(c.id[:]) != nil {
+			return nil
+		}
+		for _, to := range c.recipients {
+			if e, _, ok := findEntry(entryKey(to.drop, c.seq), tx.Bucket(bucketEntries), tx.Bucket(bucketBin)); ok && e.id == c.id {
+				v.stranger(to.drop, c.id)
+			}
+		}
+		return nil
+	})
+}
+
+func (v *verifier) stranger(drop store.MaildropID, id store.ID) {
+	v.found(id, "maildrop %d has an entry of message %s, which does not know of it", drop, id)
 }
 
 // indexed checks one message of the index. One that is moved or deleted in this moment is looked at again.
@@ -115,6 +176,7 @@ func (v *verifier) indexed(id store.ID) error {
 			return err
 		}
 		if problem = v.holds(id, r); problem == nil {
+			v.result.Messages++
 			v.result.Entries += int64(len(r.drops))
 			return nil
 		}
@@ -165,6 +227,7 @@ func entriesFit(tx *bbolt.Tx, h *seglog.Header, m *messageView, id store.ID, r *
 
 // count holds the counters against what the maildrops count, at one moment, and then each maildrop against what it holds.
 func (v *verifier) count() error {
+	v.s.index.warm()
 	drops, err := v.s.index.counts()
 	if err != nil {
 		return err
@@ -176,8 +239,16 @@ func (v *verifier) count() error {
 	if err != nil {
 		return err
 	}
+	calm := make(chan gentle, verifyWorkers)
+	for range verifyWorkers {
+		calm <- gentle{s: v.s, others: verifyWorkers - 1}
+	}
 	return inParallel(v.ctx, slices.Sorted(maps.Keys(drops)), func(ctx context.Context, drop store.MaildropID) error {
-		return errors.Join(v.s.index.db.View(func(tx *bbolt.Tx) error { return v.maildrop(tx, drop) }), ctx.Err())
+		err := v.s.index.db.View(func(tx *bbolt.Tx) error { return v.maildrop(tx, drop) })
+		g := <-calm
+		err = errors.Join(err, g.rest(ctx), ctx.Err())
+		calm <- g
+		return err
 	})
 }
 
@@ -231,6 +302,7 @@ func (v *verifier) maildrop(tx *bbolt.Tx, drop store.MaildropID) error {
 func (v *verifier) entries(ids, in *bbolt.Bucket, drop store.MaildropID) (counted counts) {
 	prefix := entryKey(drop, 0)[:8]
 	c := in.Cursor()
+	var room []byte
 	for k, value := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, value = c.Next() {
 		var e entry
 		if !e.decode(k, value) {
@@ -238,13 +310,33 @@ func (v *verifier) entries(ids, in *bbolt.Bucket, drop store.MaildropID) (counte
 			continue
 		}
 		counted = counted.plus(e.count())
-		if owner, ok := v.saw(e.pos); ok && owner != 0 && owner == ownerOf(k) {
-			continue // its message knows of it
+		if bytes.Compare(e.id[:], v.last[:]) > 0 {
+			continue // it came later
 		}
-		var r refs
-		if !r.decode(e.id, ids.Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
-			v.found(e.id, "maildrop %d has an entry of message %s, which does not know of it", drop, e.id)
+		seal := sealOf(value)
+		if e.binned != 0 {
+			e.binned = 0
+			room = e.appendTo(room[:0], k)
+			seal = sealOf(room)
 		}
+		v.met(ids, drop, &e, seal)
 	}
 	return counted
+}
+
+// met takes an entry off those of its message that are to be met. Where it is not the last of them, the message is looked up: it has to
+// know of the maildrop.
+func (v *verifier) met(ids *bbolt.Bucket, drop store.MaildropID, e *entry, seal uint32) {
+	seg, i, ok := v.find(e.pos)
+	if ok && seal != 0 && atomic.CompareAndSwapUint32(&seg.entries[i], seal, 0) {
+		return
+	}
+	var r refs
+	if !r.decode(e.id, ids.Get(e.id[:])) || r.seq != e.seq || !slices.Contains(r.drops, drop) {
+		v.stranger(drop, e.id)
+		return
+	}
+	if ok {
+		atomic.AddUint32(&seg.entries[i], -seal)
+	}
 }

@@ -186,9 +186,16 @@ func (r *replay) sealed(h segHeader, seal Mark) error {
 	if size < seal.Offset || r.mark.Offset > seal.Offset {
 		return &Corrupt{Pos: Pos{h.number, min(size, seal.Offset)}, Reason: "the segment is shorter than it was"}
 	}
+	file, err := r.log.files.inOrder(h.number)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // it was read only
 	sc := r.scanner(seg, seal.Offset)
+	sc.file = file
+	f := new(found)
 	for {
-		f, err := sc.next()
+		err := sc.next(f)
 		if errors.Is(err, io.EOF) {
 			break
 		}

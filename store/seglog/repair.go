@@ -138,7 +138,8 @@ func (r *repair) segment(number uint64, last bool, seal Mark) error {
 func (r *repair) salvage(sc *scanner, last bool, durable int64) (records []*found, lost int, err error) {
 	var losses []*Corrupt
 	for {
-		f, err := sc.next()
+		f := new(found)
+		err := sc.next(f)
 		if errors.Is(err, io.EOF) {
 			break
 		}

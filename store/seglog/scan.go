@@ -12,17 +12,6 @@ import (
 // scanWindow is what a scanner reads at once, and all that it holds beside one head.
 const scanWindow = 256 << 10
 
-// scanAhead is how far the system is told to read ahead of a scanner. Without it every window of a cold file is a wait of its
-// own: 390 MB/s, where a disk did 1,750.
-const scanAhead = 4 * vfs.AheadStep
-
-// readAhead has what comes behind off read, up to the scanner's end.
-func (s *scanner) readAhead(off int64) {
-	for s.hinted = max(s.hinted, off); s.hinted < min(off+scanAhead, s.end); s.hinted += vfs.AheadStep {
-		vfs.WillNeed(s.file, s.hinted, min(vfs.AheadStep, s.end-s.hinted))
-	}
-}
-
 // scanner reads the records of one segment in order, in large reads.
 type scanner struct {
 	file   vfs.File
@@ -31,11 +20,12 @@ type scanner struct {
 	seal   *sealer
 	flags  uint16
 
+	busy   func() bool // nil, or whether others use the disk: then nothing is read ahead
+	spares bool        // what it said last
+
 	off int64 // of the next record
 	buf []byte
 	at  int64 // offset of buf[0]
-
-	hinted int64 // up to here the system was told to read
 }
 
 // window returns n octets at off, or what there is of them before the end. They are valid until the next call.
@@ -51,7 +41,10 @@ func (s *scanner) window(off int64, n int) ([]byte, error) {
 		s.buf = make([]byte, want)
 	}
 	s.buf, s.at = s.buf[:want], off
-	s.readAhead(off + want)
+	if s.busy != nil && s.busy() != s.spares {
+		s.spares = !s.spares
+		vfs.Sequential(s.file, !s.spares)
+	}
 	got, err := s.file.ReadAt(s.buf, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.buf = s.buf[:0]
@@ -68,25 +61,25 @@ type found struct {
 	raw [recordHeader]byte
 }
 
-// next returns the record at s.off and moves behind it. errNoRecord: there is none here. io.EOF: the end is reached.
-func (s *scanner) next() (*found, error) {
+// next puts the record at s.off into f and moves behind it. errNoRecord: there is none here. io.EOF: the end is reached.
+func (s *scanner) next(f *found) error {
 	if s.off >= s.end {
-		return nil, io.EOF
+		return io.EOF
 	}
 	raw, err := s.window(s.off, recordHeader)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	f := &found{pos: Pos{s.number, s.off}}
+	f.pos = Pos{s.number, s.off}
 	if err := f.parse(raw, f.pos, s.seal, s.flags); err != nil {
-		return nil, err
+		return err
 	}
 	if s.off+f.Size() > s.end {
-		return nil, errNoRecord
+		return errNoRecord
 	}
 	copy(f.raw[:], raw)
 	s.off += f.Size()
-	return f, nil
+	return nil
 }
 
 // head returns the head of f, checked. It is valid until the next call.

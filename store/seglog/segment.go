@@ -61,6 +61,16 @@ func (s *segments) acquire(number uint64) (*segment, error) {
 	return seg, nil
 }
 
+// inOrder opens a segment to be read from its beginning to its end, by a descriptor of its own: how far the system reads ahead
+// goes with the descriptor, and sessions read here and there.
+func (s *segments) inOrder(number uint64) (vfs.File, error) {
+	file, err := s.fs.OpenFile(s.path(number), os.O_RDONLY, 0)
+	if err == nil {
+		vfs.Sequential(file, true)
+	}
+	return file, err
+}
+
 func (s *segments) release(seg *segment) {
 	s.mu.Lock()
 	seg.refs--

@@ -68,8 +68,9 @@ func (r *replay) reached(seg *segment) error {
 func (r *replay) endsAtMark(seg *segment) (bool, error) {
 	sc := r.scanner(seg, r.mark.Offset)
 	sc.off = segmentHeader
+	f := new(found)
 	for {
-		f, err := sc.next()
+		err := sc.next(f)
 		switch {
 		case errors.Is(err, errNoRecord), errors.Is(err, io.EOF):
 			return false, nil
@@ -89,7 +90,8 @@ func (r *replay) survey(seg *segment, size, durable int64) ([]*found, int64, err
 	}
 	sc := r.scanner(seg, size)
 	for {
-		f, err := sc.next()
+		f := new(found)
+		err := sc.next(f)
 		if errors.Is(err, io.EOF) {
 			if durable > size {
 				return nil, 0, &Corrupt{Pos: Pos{seg.number, size}, Reason: "the segment is shorter than it was"}

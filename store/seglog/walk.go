@@ -56,7 +56,7 @@ func (l *Log) Has(number uint64) bool {
 // Walk calls f for each record of a segment that stands in front of end, in order; 0 stands for the end of a sealed segment.
 // head is valid during the call.
 func (l *Log) Walk(number uint64, end int64, f func(h *Header, pos Pos, head []byte) error) error {
-	return l.walk(number, end, func(sc *scanner, rec *found) error {
+	return l.walk(number, end, nil, func(sc *scanner, rec *found) error {
 		head, err := sc.head(rec)
 		if err != nil {
 			return err
@@ -65,9 +65,10 @@ func (l *Log) Walk(number uint64, end int64, f func(h *Header, pos Pos, head []b
 	})
 }
 
-// WalkWhole is Walk that reads the bodies too, and tells of each whether it is what was written.
-func (l *Log) WalkWhole(number uint64, end int64, f func(h *Header, pos Pos, head []byte, intact bool) error) error {
-	return l.walk(number, end, func(sc *scanner, rec *found) error {
+// WalkWhole is Walk that reads the bodies too, and tells of each whether it is what was written. While busy says that others use
+// the disk the system reads nothing ahead: it takes megabytes at once, which an fdatasync would wait for.
+func (l *Log) WalkWhole(number uint64, end int64, busy func() bool, f func(h *Header, pos Pos, head []byte, intact bool) error) error {
+	return l.walk(number, end, busy, func(sc *scanner, rec *found) error {
 		head, intact, err := sc.whole(rec)
 		if err != nil {
 			return err
@@ -76,7 +77,7 @@ func (l *Log) WalkWhole(number uint64, end int64, f func(h *Header, pos Pos, hea
 	})
 }
 
-func (l *Log) walk(number uint64, end int64, each func(sc *scanner, rec *found) error) error {
+func (l *Log) walk(number uint64, end int64, busy func() bool, each func(sc *scanner, rec *found) error) error {
 	seg, err := l.files.acquire(number)
 	if err != nil {
 		return err
@@ -91,9 +92,15 @@ func (l *Log) walk(number uint64, end int64, each func(sc *scanner, rec *found) 
 	if err != nil {
 		return err
 	}
-	sc := &scanner{file: seg.file, number: number, end: end, seal: seal, flags: l.opt.Flags, off: segmentHeader}
+	file, err := l.files.inOrder(number)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // it was read only
+	sc := &scanner{file: file, number: number, end: end, seal: seal, flags: l.opt.Flags, busy: busy, off: segmentHeader}
+	rec := new(found)
 	for {
-		rec, err := sc.next()
+		err := sc.next(rec)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

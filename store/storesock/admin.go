@@ -31,6 +31,7 @@ type adminRequest struct {
 	Message  store.ID     `json:"message,omitzero"`
 	UIDL     string       `json:"uidl,omitempty"`
 	Query    *store.Query `json:"query,omitempty"`
+	Progress bool         `json:"progress,omitempty"` // to be told how far verify or undelete is
 }
 
 // adminAnswer holds the failure, or what the call returned.

@@ -21,6 +21,7 @@ const clientStall = 30 * time.Second
 // calls run one after the other.
 type AdminClient struct {
 	storeID string
+	tells   bool // the owner can say how far it is
 
 	mu     sync.Mutex
 	wire   *wire
@@ -69,7 +70,7 @@ func newAdminClient(ctx context.Context, c net.Conn) (*AdminClient, error) {
 	if err != nil {
 		return nil, transport(ctx, err)
 	}
-	return &AdminClient{storeID: h.Store, wire: w}, nil
+	return &AdminClient{storeID: h.Store, tells: h.Progress, wire: w}, nil
 }
 
 // breakOff makes every read and write of c fail once ctx ends.
@@ -118,7 +119,7 @@ func (a *AdminClient) Figures(ctx context.Context) (store.Stats, error) {
 
 // Verify reads the whole store, as store.Admin says; it takes as long as that takes.
 func (a *AdminClient) Verify(ctx context.Context) (store.Verification, error) {
-	answer, err := a.call(ctx, adminRequest{Op: opVerify})
+	answer, err := a.watched(ctx, adminRequest{Op: opVerify})
 	if err != nil || answer.Verification == nil {
 		return store.Verification{}, orEmpty(err)
 	}
@@ -127,7 +128,7 @@ func (a *AdminClient) Verify(ctx context.Context) (store.Verification, error) {
 
 // Undelete files deleted mail again, as store.Admin says.
 func (a *AdminClient) Undelete(ctx context.Context, address string, since time.Time) (int, error) {
-	answer, err := a.call(ctx, adminRequest{Op: opUndelete, Address: address, Since: since})
+	answer, err := a.watched(ctx, adminRequest{Op: opUndelete, Address: address, Since: since})
 	return answer.Count, err
 }
 
@@ -191,6 +192,15 @@ func (a *AdminClient) call(ctx context.Context, q adminRequest) (adminAnswer, er
 	return a.stream(ctx, q, nil, nil)
 }
 
+// watched is call for what takes long: ctx says who is told how far it is.
+func (a *AdminClient) watched(ctx context.Context, q adminRequest) (adminAnswer, error) {
+	if q.Progress = a.asksProgress(ctx); !q.Progress {
+		return a.call(ctx, q)
+	}
+	tell, _ := store.ProgressOf(ctx)
+	return a.stream(ctx, q, nil, progressReader{tell})
+}
+
 // stream is call for a request that in is sent behind, or whose answer comes behind what out is given.
 func (a *AdminClient) stream(ctx context.Context, q adminRequest, in io.Reader, out io.Writer) (adminAnswer, error) {
 	a.mu.Lock()
@@ -238,7 +248,11 @@ func (a *AdminClient) exchange(q adminRequest, in io.Reader, out io.Writer) (adm
 	if err := a.wire.conn.SetReadDeadline(time.Time{}); err != nil { // the work takes as long as ctx allows
 		return answer, err
 	}
-	return answer, a.wire.readAnswer(out, &answer)
+	stall := a.wire.stall
+	if q.Progress { // which may pause
+		stall = 0
+	}
+	return answer, a.wire.readAnswer(out, stall, &answer)
 }
 
 // send streams what in holds, and the end.

@@ -60,7 +60,7 @@ func (s *adminServer) session(ctx context.Context, c net.Conn) {
 	w.limit = s.limit
 	refused, leave := s.admit(c)
 	defer leave()
-	if err := w.greet(hello{Service: adminService, Store: s.id, Refused: refused}); err != nil || refused != "" {
+	if err := w.greet(hello{Service: adminService, Store: s.id, Progress: true, Refused: refused}); err != nil || refused != "" {
 		return
 	}
 	_, err := w.greeting(adminService)
@@ -114,9 +114,9 @@ func (s *adminServer) exchange(ctx context.Context, w *wire) error {
 		}
 	case opVerify:
 		ctx, unwatch = w.whileThere(ctx)
-		answer = s.answer(ctx, q)
+		answer = s.answer(w.tellProgress(ctx, &q), q)
 	default:
-		answer = s.answer(context.WithoutCancel(ctx), q)
+		answer = s.answer(w.tellProgress(context.WithoutCancel(ctx), &q), q)
 	}
 	if unwatch() {
 		return io.EOF // and nobody to answer

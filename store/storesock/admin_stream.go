@@ -60,8 +60,9 @@ func (s *streamReader) drain() error {
 	return err
 }
 
-// readAnswer reads an answer, and gives what is streamed in front of it to out.
-func (c *wire) readAnswer(out io.Writer, answer *adminAnswer) error {
+// readAnswer reads an answer, and gives what is streamed in front of it to out. Once that has begun it waits for no frame longer
+// than stall; 0 is for ever.
+func (c *wire) readAnswer(out io.Writer, stall time.Duration, answer *adminAnswer) error {
 	for {
 		head, err := c.r.Peek(1)
 		if err != nil {
@@ -80,7 +81,10 @@ func (c *wire) readAnswer(out io.Writer, answer *adminAnswer) error {
 		if _, err := out.Write(content); err != nil {
 			return &outputError{err}
 		}
-		if err := c.conn.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
+		if stall == 0 {
+			continue
+		}
+		if err := c.conn.SetReadDeadline(time.Now().Add(stall)); err != nil {
 			return err
 		}
 	}

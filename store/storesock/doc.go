@@ -12,7 +12,9 @@
 //
 // The client asks and the owner answers, one at a time. A message is a run of part frames 'P' closed by an empty end frame
 // 'E', at most 64 MiB together, and holds one JSON object. A message whose end frame does not come was never said. Errors
-// carry their text with them.
+// carry their text with them. An owner whose hello has "progress" tells in stream frames 'S', in front of its answer, how far it is
+// with a verify or an undelete whose request has "progress": what is done and the total, 8 octets each, ten times a second at
+// most. Backups, messages that are copied, and behind a request those that are imported travel in frames 'S' too.
 //
 // # Deliver
 //

@@ -22,12 +22,14 @@ const (
 	pickupService  = "pickup"
 )
 
-// hello is what each side says first. Its form never changes, so that any two versions can tell each other their numbers.
+// hello is what each side says first. Its form never changes, so that any two versions can tell each other their numbers; a
+// field that one side does not know says what the other can do beyond.
 type hello struct {
 	Protocol int    `json:"protocol"`
 	Service  string `json:"service"`
-	Store    string `json:"store,omitempty"`   // the store's id, from the server
-	Refused  string `json:"refused,omitempty"` // why the server hangs up now
+	Store    string `json:"store,omitempty"`    // the store's id, from the server
+	Progress bool   `json:"progress,omitempty"` // from the server of admin: a request may ask for progress
+	Refused  string `json:"refused,omitempty"`  // why the server hangs up now
 }
 
 // The reasons for which a server refuses a connection after its hello.

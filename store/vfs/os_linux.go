@@ -11,6 +11,14 @@ func (f osFile) willNeed(off, octets int64) {
 	_ = unix.Fadvise(int(f.Fd()), off, octets, unix.FADV_WILLNEED) // it may fail
 }
 
+func (f osFile) sequential(on bool) {
+	advice := unix.FADV_RANDOM
+	if on {
+		advice = unix.FADV_SEQUENTIAL
+	}
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, advice) // it may fail
+}
+
 // maxIovecs is the kernel's UIO_MAXIOV.
 const maxIovecs = 1024
 

@@ -51,3 +51,12 @@ func WillNeed(f File, off, octets int64) {
 		h.willNeed(off, octets)
 	}
 }
+
+// Sequential tells the system that a file will be read in order through this descriptor, so that it reads further ahead of
+// who does; without on, that nothing is to be read ahead. It is a hint, as WillNeed is, and costs less than telling it piece
+// by piece: verifying a log whose pages were cold took half of the system's time per octet with it.
+func Sequential(f File, on bool) {
+	if h, ok := f.(interface{ sequential(on bool) }); ok {
+		h.sequential(on)
+	}
+}
