@@ -15,21 +15,6 @@ const (
 	aheadMost  = 1024 << 10 // octets, where they lie in a row
 )
 
-// warmMost is how many octets of the index are read when it is opened: 400,000 messages'. It is the system's cache that has them then, as
-// long as nothing else needs the memory.
-const warmMost = 64 << 20
-
-// warm has the index read while the first login still computes its hash.
-func (ix *index) warm() {
-	info, err := ix.file.Stat()
-	if err != nil {
-		return // it is closed already
-	}
-	for off := int64(0); off < min(info.Size(), warmMost); off += aheadMost {
-		willNeed(ix.file, off, aheadMost)
-	}
-}
-
 // ahead has a bbolt file read ahead of a cursor. It holds for one transaction.
 type ahead struct {
 	file     *os.File

@@ -44,13 +44,19 @@ func (ix *index) finish(fsys vfs.FS, dir string) error {
 	return nil
 }
 
-// warm has the system read the index, before all of it is walked through: bbolt tells it that it reads at random, so that
-// each page of a cold file would be a wait of its own. It is the kernel's memory, which it takes back where it is short.
-func (ix *index) warm() {
-	const most = 1 << 30 // octets
+// How many octets of the index are read before they are asked for: when it is opened, 400,000 messages', so that the first login finds
+// them behind its hash; and before all of it is walked through.
+const (
+	warmFirst = 64 << 20
+	warmAll   = 1 << 30
+)
+
+// warm has the system read the first octets of the index: bbolt tells it that it reads at random, so that each page of a cold file
+// would be a wait of its own. It is the kernel's memory, which it takes back where it is short.
+func (ix *index) warm(most int64) {
 	info, err := ix.file.Stat()
 	if err != nil {
-		return
+		return // it is closed already
 	}
 	for off := int64(0); off < min(info.Size(), most); off += vfs.AheadStep {
 		willNeed(ix.file, off, vfs.AheadStep)

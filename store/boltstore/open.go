@@ -52,7 +52,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	go s.reclaimer.run()
 	go s.logins.run()
 	go s.keeper.run()
-	go s.index.warm()
+	go s.index.warm(warmFirst)
 	return s, nil
 }
 

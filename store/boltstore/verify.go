@@ -227,7 +227,7 @@ func entriesFit(tx *bbolt.Tx, h *seglog.Header, m *messageView, id store.ID, r *
 
 // count holds the counters against what the maildrops count, at one moment, and then each maildrop against what it holds.
 func (v *verifier) count() error {
-	v.s.index.warm()
+	v.s.index.warm(warmAll)
 	drops, err := v.s.index.counts()
 	if err != nil {
 		return err
