@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.org/letterbox/store"
@@ -35,16 +36,37 @@ type indexer struct {
 	state   state // behind the last of queue
 	flushed state // behind what the index holds
 	touched map[store.MaildropID]int
-	waiting map[store.MaildropID]counts // what each maildrop holds, with what is pending
+	waiting map[store.MaildropID]*tally // what each maildrop holds, with what is pending
 	queued  uint64                      // groups, ever
 	applied uint64                      // groups, ever
 	urgent  bool
 	stopped bool
 	err     error
 
+	// For those who must not keep a delivery waiting.
+	figures atomic.Pointer[figures]
+	tallies atomic.Pointer[tally] // the newest of them
+
 	wake chan struct{}
 	done chan struct{}
 }
+
+// figures is what the index and what is pending come to. One that was published never changes.
+type figures struct {
+	totals  totals
+	pending int
+	since   time.Time // when the oldest pending group became durable; zero: nothing is pending
+}
+
+// tally is what waits in one maildrop. The indexer's lock is held by those who change it, and not by those who read. There is
+// one for each maildrop that held mail since the start, of some 50 octets.
+type tally struct {
+	drop             store.MaildropID
+	messages, octets atomic.Int64
+	older            *tally
+}
+
+func (t *tally) counts() counts { return counts{messages: t.messages.Load(), octets: t.octets.Load()} }
 
 // group is what one fdatasync of the log made durable.
 type group struct {
@@ -55,10 +77,16 @@ type group struct {
 
 func newIndexer(ix *index, at state, waiting map[store.MaildropID]counts, condemn func(error), orphans func([]store.ID)) *indexer {
 	x := &indexer{
-		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{}, waiting: waiting, wakeUp: func() {},
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{}, wakeUp: func() {},
+		waiting: make(map[store.MaildropID]*tally, len(waiting)), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.changed.L = &x.mu
+	for drop, n := range waiting {
+		t := x.tally(drop)
+		t.messages.Store(n.messages)
+		t.octets.Store(n.octets)
+	}
+	x.publish()
 	ix.gentle = true
 	return x
 }
@@ -81,18 +109,40 @@ func (x *indexer) add(changes []*change, after seglog.Mark) {
 		x.touch(c, 1)
 		x.weigh(c)
 	}
+	x.publish()
 	x.mu.Unlock()
 	if news {
 		x.signal()
 	}
 }
 
+// publish lets those see how things stand who take no lock. The lock is held.
+func (x *indexer) publish() {
+	f := &figures{totals: x.state.totals, pending: x.pending}
+	if len(x.queue) > 0 {
+		f.since = x.queue[0].at
+	}
+	x.figures.Store(f)
+}
+
+// tally returns what is counted of a maildrop. The lock is held.
+func (x *indexer) tally(drop store.MaildropID) *tally {
+	t := x.waiting[drop]
+	if t == nil {
+		t = &tally{drop: drop, older: x.tallies.Load()}
+		x.waiting[drop] = t
+		x.tallies.Store(t)
+	}
+	return t
+}
+
 // weigh moves the counts of the maildrops that a change is about, as the index will.
 func (x *indexer) weigh(c *change) {
 	add := func(drop store.MaildropID, messages, octets int64) {
-		n := x.waiting[drop].plus(counts{messages: messages, octets: octets})
-		if x.waiting[drop] = n; n.messages == 0 {
-			delete(x.waiting, drop)
+		t := x.tally(drop)
+		t.octets.Add(octets)
+		if t.messages.Add(messages) == 0 {
+			t.octets.Store(0)
 		}
 	}
 	switch c.kind {
@@ -109,7 +159,10 @@ func (x *indexer) weigh(c *change) {
 func (x *indexer) holds(drop store.MaildropID) (one, all counts) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.waiting[drop], counts{messages: x.state.totals.present(), octets: x.state.totals.octets}
+	if t := x.waiting[drop]; t != nil {
+		one = t.counts()
+	}
+	return one, counts{messages: x.state.totals.present(), octets: x.state.totals.octets}
 }
 
 // pass moves the state behind a group.
@@ -175,14 +228,14 @@ func (x *indexer) snapshot() (state, int) {
 	return x.state, x.pending
 }
 
-// since returns when the oldest pending group became durable, the zero time where nothing is pending.
-func (x *indexer) since() time.Time {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.queue) == 0 {
-		return time.Time{}
+// tallied calls each with what waits in every maildrop that holds mail. It takes no lock: of what comes and goes meanwhile
+// some is counted and some is not.
+func (x *indexer) tallied(each func(store.MaildropID, counts)) {
+	for t := x.tallies.Load(); t != nil; t = t.older {
+		if n := t.counts(); n.messages > 0 {
+			each(t.drop, n)
+		}
 	}
-	return x.queue[0].at
 }
 
 // stop applies what is pending and ends run. The log must be closed before.
@@ -305,5 +358,6 @@ func (x *indexer) retire(batch []*change, groups int) {
 	x.applied += uint64(groups)
 	x.pending -= len(batch)
 	x.queue = append(x.queue[:0], x.queue[groups:]...)
+	x.publish()
 	x.changed.Broadcast()
 }
