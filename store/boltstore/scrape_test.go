@@ -131,6 +131,35 @@ func TestWaiting(t *testing.T) {
 	same("delivered again")
 }
 
+// TestAlive: what the watchdog asks comes back beside mail, while the disk keeps deliveries waiting too, and does not while a
+// lock is held that is held for a moment only.
+func TestAlive(t *testing.T) {
+	ts := newTestStore(t, quiet)
+	alive := func() chan struct{} {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			ts.Alive()
+		}()
+		return done
+	}
+	ts.send([]byte("mail\r\n"))
+	ts.admission.RLock() // as a delivery does that waits for an fdatasync
+	<-alive()
+	ts.admission.RUnlock()
+	for name, lock := range map[string]sync.Locker{"of the index": &ts.indexer.mu, "of sessions": &ts.mu} {
+		lock.Lock()
+		done := alive()
+		select {
+		case <-done:
+			t.Errorf("the lock %s is held, and all is well", name)
+		case <-time.After(50 * time.Millisecond):
+		}
+		lock.Unlock()
+		<-done
+	}
+}
+
 // BenchmarkScrape is what a scrape asks of a store of a million messages in 1,000 maildrops, each of an account with a quota.
 func BenchmarkScrape(b *testing.B) {
 	s, drops := benchStore(b, 1000)
