@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -40,7 +41,7 @@ func backupsOutside(c *config.Config) error {
 		return nil
 	}
 	to, data := absolute(c.Backup.To), absolute(c.Data)
-	inside := to == data || strings.HasPrefix(to, strings.TrimSuffix(data, "/")+"/")
+	inside := within(to, data)
 	if theirs, err := os.Stat(data); err == nil {
 		for dir := to; !inside; dir = filepath.Dir(dir) {
 			ours, err := os.Stat(dir)
@@ -54,6 +55,45 @@ func backupsOutside(c *config.Config) error {
 		return &InputError{Text: fmt.Sprintf("%s lies in the data folder %s: name a folder outside, best on another disk", backupsNamed(c), c.Data)}
 	}
 	return nil
+}
+
+// within tells whether a path without links is a folder or lies in it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// mount is a file system.
+type mount struct {
+	at     string // the highest folder on it above the one that was asked for; empty: it is not known
+	device uint64
+}
+
+// mountOf returns the file system that a folder is on.
+func mountOf(path string) mount {
+	m := mount{at: absolute(path)}
+	var ok bool
+	if m.device, ok = deviceOf(m.at); !ok {
+		return mount{}
+	}
+	for above := filepath.Dir(m.at); above != m.at; above = filepath.Dir(m.at) {
+		if d, ok := deviceOf(above); !ok || d != m.device {
+			break
+		}
+		m.at = above
+	}
+	return m
+}
+
+func deviceOf(path string) (device uint64, ok bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return uint64(stat.Dev), true //nolint:unconvert // of another type elsewhere
 }
 
 // absolute returns a path without links, as far as it is there.
@@ -106,6 +146,7 @@ func (s *process) startBackups(context.Context) error {
 		s.log.Error().Msg(err.Error())
 	}
 	s.backups = newBackups(s.store, backupPlan(s.Config), s.log)
+	s.backups.data = s.Config.Data
 	s.backups.look(s.backups.plan)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -56,6 +56,8 @@ type backups struct {
 	log   zerolog.Logger
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
+	data  string                  // the folder of the store; empty: it is not known
+	mount func(path string) mount // which file system a folder is on
 
 	mu   sync.Mutex
 	plan plan
@@ -64,12 +66,13 @@ type backups struct {
 	// Of run alone, once it runs.
 	seen   plan      // whose folder was looked at
 	newest time.Time // that is there; zero: none
+	disk   mount     // that this folder is on
 	failed int       // tries in a row
 	retry  time.Time // when the next is due
 }
 
 func newBackups(s source, p plan, log zerolog.Logger) *backups {
-	return &backups{store: s, fs: vfs.OS{}, log: log, now: time.Now, after: time.After, plan: p, wake: make(chan struct{}, 1)}
+	return &backups{store: s, fs: vfs.OS{}, log: log, now: time.Now, after: time.After, mount: mountOf, plan: p, wake: make(chan struct{}, 1)}
 }
 
 // set replaces the plan; a backup under way goes on by the one before.
@@ -113,6 +116,10 @@ func (b *backups) look(p plan) {
 	b.seen, b.newest, b.failed, b.retry = p, time.Time{}, 0, time.Time{}
 	if p.to == "" {
 		return
+	}
+	b.disk = b.mount(p.to)
+	if b.data != "" && b.disk.at != "" && b.disk.device == b.mount(b.data).device {
+		b.log.Warn().Str("to", p.to).Msg("the backups lie on the file system of the data folder, and are lost with it: is the disk that they are meant for mounted?")
 	}
 	made, _, err := b.made(p)
 	if err == nil && len(made) > 0 {
@@ -171,6 +178,21 @@ func (b *backups) try(ctx context.Context, p plan) {
 	}
 }
 
+// unmounted is a disk that was there when the plan began, and is not.
+type unmounted struct{ at string }
+
+func (u *unmounted) Error() string {
+	return "the disk that was mounted at " + u.at + " is gone: mount it, or restart letterbox if the folder is meant as it is now"
+}
+
+// present fails where the folder's disk is gone: its mount point is another disk's folder, which is not to be filled.
+func (b *backups) present(p plan) error {
+	if now := b.mount(p.to); now.at != "" && now.at != b.disk.at && within(b.disk.at, now.at) {
+		return &unmounted{b.disk.at}
+	}
+	return nil
+}
+
 // backupReason is why a backup failed, without the paths that the log's line has already.
 func backupReason(err error) string {
 	if errors.Is(err, errNoRoom) {
@@ -183,6 +205,9 @@ func backupReason(err error) string {
 func (b *backups) one(ctx context.Context, p plan, now time.Time) (madeBackup, store.BackupReport, error) {
 	file := madeBackup{name: b.name(now), at: now.UTC().Truncate(time.Second)}
 	var report store.BackupReport
+	if err := b.present(p); err != nil {
+		return file, report, err
+	}
 	_, left, err := b.made(p)
 	for _, name := range left {
 		err = errors.Join(err, b.fs.Remove(filepath.Join(p.to, name)))
