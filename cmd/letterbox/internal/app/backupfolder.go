@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -136,34 +137,67 @@ func backupsWritable(c *config.Config) error {
 	return &InputError{backupsNamed(c) + " " + why, err}
 }
 
-// startBackups lets the owner of the store make backups. A folder that can't be written is no reason to take no mail: each
-// try says so, and counts.
+// backupPatience is how long a start, a stop and a reload wait for a folder that may be another machine's, and that one away.
+const backupPatience = 3 * time.Second
+
+// errSilent means that a folder's disk does not answer.
+var errSilent = errors.New("does not answer: is its disk, or the machine that it is on, away?")
+
+// patiently runs f, which asks a disk that may never answer, and waits so long for it. What does not come back is left behind.
+func patiently(patience time.Duration, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(patience):
+		return errSilent
+	}
+}
+
+// startBackups lets the owner of the store make backups. A folder that can't be written, or does not answer, is no reason to
+// take no mail: each try says so, and counts.
 func (s *process) startBackups(context.Context) error {
-	if err := backupsOutside(s.Config); err != nil {
+	err := patiently(backupPatience, func() error { return backupsOutside(s.Config) })
+	if err == nil {
+		if err := patiently(backupPatience, func() error { return backupsWritable(s.Config) }); err != nil {
+			s.log.Error().Msg(err.Error())
+		}
+	} else if !errors.Is(err, errSilent) {
 		return err
 	}
-	if err := backupsWritable(s.Config); err != nil {
-		s.log.Error().Msg(err.Error())
-	}
-	s.backups = newBackups(s.store, backupPlan(s.Config), s.log)
-	s.backups.data = s.Config.Data
-	s.backups.look(s.backups.plan)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	s.defers(func(context.Context) error {
-		cancel()
-		<-done
-		return nil
-	})
-	s.tasks.Go(func() {
-		defer close(done)
-		s.backups.run(ctx)
-	})
+	b := newBackups(s.store, backupPlan(s.Config), s.log)
+	b.data = s.Config.Data
+	s.keepBackups(b)
 	return nil
 }
 
+// keepBackups makes backups until the process stops. It returns once it is known which there are.
+func (s *process) keepBackups(b *backups) {
+	s.backups = b
+	ctx, cancel := context.WithCancel(context.Background())
+	looked, done := make(chan struct{}), make(chan struct{})
+	await := func(what <-chan struct{}) {
+		if patiently(b.patience, func() error { <-what; return nil }) != nil {
+			s.log.Error().Str("to", b.current().to).Msg("the folder of the backups " + errSilent.Error())
+		}
+	}
+	s.defers(func(context.Context) error {
+		cancel()
+		await(done)
+		return nil
+	})
+	go func() {
+		defer close(done)
+		b.look(b.current())
+		close(looked)
+		b.run(ctx)
+	}()
+	await(looked)
+}
+
 func (s *process) reloadBackups(next *config.Config) {
-	if err := backupsOutside(next); err != nil {
+	if err := patiently(backupPatience, func() error { return backupsOutside(next) }); err != nil && !errors.Is(err, errSilent) {
 		s.log.Error().Str("reason", err.Error()).Msg("[backup] not reloaded; what was before stays")
 		return
 	}

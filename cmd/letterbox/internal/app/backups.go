@@ -59,6 +59,8 @@ type backups struct {
 	data  string                  // the folder of the store; empty: it is not known
 	mount func(path string) mount // which file system a folder is on
 
+	patience time.Duration // how long a start or a stop waits for the folder
+
 	mu   sync.Mutex
 	plan plan
 	wake chan struct{} // the plan is another one
@@ -72,7 +74,10 @@ type backups struct {
 }
 
 func newBackups(s source, p plan, log zerolog.Logger) *backups {
-	return &backups{store: s, fs: vfs.OS{}, log: log, now: time.Now, after: time.After, mount: mountOf, plan: p, wake: make(chan struct{}, 1)}
+	return &backups{
+		store: s, fs: vfs.OS{}, log: log, now: time.Now, after: time.After, mount: mountOf, patience: backupPatience, plan: p,
+		wake: make(chan struct{}, 1),
+	}
 }
 
 // set replaces the plan; a backup under way goes on by the one before.
