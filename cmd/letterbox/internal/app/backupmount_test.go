@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"example.org/letterbox/store/vfs"
 )
 
 // A disk that goes away leaves its empty mount point, on a disk that no backup is meant for: a try fails until it is back.
@@ -74,5 +76,25 @@ func TestMountOf(t *testing.T) {
 	}
 	if got := mountOf(filepath.Join(dir, "away")); got != (mount{}) {
 		t.Errorf("of nothing: %v", got)
+	}
+}
+
+// tinyFS is a disk that is almost full.
+type tinyFS struct{ vfs.FS }
+
+func (tinyFS) Space(string) (free, size int64, err error) { return backupLeaves - 1, 1 << 40, nil }
+
+// Where the disk is full of backups a lower keep takes none of them away, and the log does not say that it would.
+func TestBackupsOfAFullDisk(t *testing.T) {
+	f := newBackedUp(t, 3)
+	f.pass(72 * time.Hour)
+	had := f.times()
+	f.fs = tinyFS{f.fs}
+	f.plan.keep = 1
+	f.look(f.plan)
+	f.pass(48 * time.Hour)
+	f.want("of a full disk", had...)
+	if len(had) != 3 || !strings.Contains(f.log.String(), "128MiB are free there: make room") || strings.Contains(f.log.String(), "keep lower") {
+		t.Errorf("%q, and the log says:\n%s", had, &f.log)
 	}
 }

@@ -201,7 +201,7 @@ func (b *backups) present(p plan) error {
 // backupReason is why a backup failed, without the paths that the log's line has already.
 func backupReason(err error) string {
 	if errors.Is(err, errNoRoom) {
-		return "less than " + config.FormatSize(backupLeaves) + " are free there: make room, or set [backup] keep lower"
+		return "less than " + config.FormatSize(backupLeaves) + " are free there: make room, older backups go only once a new one was read back"
 	}
 	return shorter(err).Error()
 }
