@@ -58,7 +58,7 @@ type Options struct {
 	noteInterval    time.Duration
 	keepInterval    time.Duration
 	auditDelay      time.Duration
-	elapsed         func() time.Duration // nil: the system's monotonic clock
+	elapsed         func() time.Duration // nil: the system's, which no setting of its clock moves
 	sleep           func(context.Context, time.Duration) error
 	beforeApply     func() error // may fail a transaction of the index
 	afterApply      func(*index)
@@ -105,8 +105,7 @@ func (o *Options) defaults() {
 		o.Now = time.Now
 	}
 	if o.elapsed == nil {
-		began := time.Now()
-		o.elapsed = func() time.Duration { return time.Since(began) }
+		o.elapsed = elapsed()
 	}
 }
 
