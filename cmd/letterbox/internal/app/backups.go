@@ -163,12 +163,13 @@ func (b *backups) try(ctx context.Context, p plan) {
 	if err != nil {
 		pause := min(backupRetry<<min(b.failed, 10), backupRetryMost, p.every)
 		b.failed++
-		b.retry = b.now().Add(pause)
+		b.retry = b.now().Round(0).Add(pause)
 		b.store.BackupFailed()
 		b.log.Error().Str("to", p.to).Str("reason", backupReason(err)).Dur("pause", pause).Msg("the backup failed: trying again")
 		return
 	}
-	b.failed, b.newest = 0, began
+	// As at a restart: the time of time.Now would not count a night that the machine sleeps.
+	b.failed, b.newest = 0, file.at
 	if lacks := report.LeftOut; lacks != nil { // older ones stay: they may have it
 		b.store.BackupFailed()
 		b.log.Error().Str("file", file.name).Int64("messages", report.Messages).Int64("left_out", lacks.Messages).
