@@ -48,7 +48,7 @@ type accountCollector struct {
 }
 
 // Accounts adds the series of accounts: of the first 100 that f returns, and "other" for all others together. f is called at
-// each scrape. Accounts is called once.
+// each scrape and must not wait for anything that a delivery holds, as stats of Store. Accounts is called once.
 func (m *Metrics) Accounts(f func() []store.Account) {
 	k := newMaker(m.registry)
 	m.registry.MustRegister(&accountCollector{

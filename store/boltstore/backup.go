@@ -40,9 +40,13 @@ func (s *Store) BackupFailed() { s.backupFailures.Add(1) }
 
 // WriteBackup is Backup for who knows better whether what was written is whole, and says so with BackedUp. It holds a list of
 // 24 octets for each message that waits, pieces of bodies, and no transaction longer than a look at some of them; mail that is
-// deleted meanwhile may be left out, and the bin is.
+// deleted meanwhile may be left out, and the bin is. Once ctx has ended it touches the store no more, also where w did not answer until
+// after the store was closed.
 func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
 	var report store.BackupReport
+	if err := ctx.Err(); err != nil {
+		return report, err
+	}
 	if err := s.indexer.settle(0); err != nil {
 		return report, err
 	}
@@ -64,6 +68,9 @@ func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupRepor
 			return report, err
 		}
 		waiting = waiting[n:]
+	}
+	if err := ctx.Err(); err != nil {
+		return report, err
 	}
 	head, err := s.accounts.dump()
 	if err == nil {

@@ -34,6 +34,9 @@ type whereabouts struct {
 
 // messages writes some messages, without those that are deleted by now.
 func (b *backupRun) messages(ctx context.Context, some []arrival, report *store.BackupReport) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	found := make([]whereabouts, len(some))
 	err := b.s.index.db.View(func(tx *bbolt.Tx) error {
 		for i, a := range some {

@@ -24,6 +24,22 @@ type imports struct {
 	used time.Time
 }
 
+// forget gives back what an import keeps for the next, when none came for a while.
+func (im *imports) forget(now time.Time) {
+	if !im.mu.TryLock() {
+		return // one is under way
+	}
+	defer im.mu.Unlock()
+	if im.have != nil && im.stale(now) {
+		im.drop, im.have = 0, nil
+	}
+}
+
+// stale tells whether what is known is too old to be used; also where the clock went back. The lock is held.
+func (im *imports) stale(now time.Time) bool {
+	return now.Sub(im.used) > importMemory || now.Before(im.used)
+}
+
 // Import implements store.Admin.
 func (s *Store) Import(ctx context.Context, address, uidl string, body io.Reader) (store.ID, error) {
 	var none store.ID
@@ -123,7 +139,7 @@ func (s *Store) holder(drop store.MaildropID, uidl string) (e entry, ok bool, er
 // listForeign lists the foreign UIDLs of a maildrop, unless they are known from before.
 func (s *Store) listForeign(drop store.MaildropID) error {
 	im, now := &s.imports, s.opt.Now()
-	if im.drop != drop || im.have == nil || now.Sub(im.used) > importMemory || now.Before(im.used) {
+	if im.drop != drop || im.have == nil || im.stale(now) {
 		if err := s.indexer.settle(drop); err != nil {
 			return err
 		}

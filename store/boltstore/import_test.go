@@ -147,3 +147,41 @@ func TestImportInPlaceOfDamage(t *testing.T) {
 	flip(t, filepath.Join(i.dir, "log", "0000000000000001.seg"), r.pos.Offset+r.size-3)
 	i.wants("the same message", i.bring("uid-1", importedBody), store.CodeTaken)
 }
+
+// TestImportMemoryEnds: the list of UIDLs that an import keeps for the next is given back when none comes, and not while one is
+// under way, for which the others do not wait.
+func TestImportMemoryEnds(t *testing.T) {
+	clock := &testClock{}
+	ts := newTestStore(t, Options{Now: clock.now, keepInterval: time.Hour})
+	bring := func(uidl string) {
+		t.Helper()
+		if _, err := ts.Import(t.Context(), "me@here.example", uidl, strings.NewReader(importedBody)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := func() int {
+		ts.imports.mu.Lock()
+		defer ts.imports.mu.Unlock()
+		return len(ts.imports.have)
+	}
+	bring("uid-1")
+	ts.keeper.keep()
+	if n := listed(); n != 1 {
+		t.Errorf("at once: %d are listed, want 1", n)
+	}
+	clock.advance(importMemory + time.Second)
+	ts.imports.mu.Lock()
+	ts.keeper.keep()
+	ts.imports.mu.Unlock()
+	if n := listed(); n != 1 {
+		t.Errorf("during an import: %d are listed, want 1", n)
+	}
+	ts.keeper.keep()
+	if n := listed(); n != 0 {
+		t.Errorf("later: %d are listed still", n)
+	}
+	bring("uid-2")
+	if n := listed(); n != 2 {
+		t.Errorf("behind the next import: %d are listed, want 2", n)
+	}
+}

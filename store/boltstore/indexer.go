@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.org/letterbox/store"
@@ -35,12 +36,16 @@ type indexer struct {
 	state   state // behind the last of queue
 	flushed state // behind what the index holds
 	touched map[store.MaildropID]int
-	waiting map[store.MaildropID]counts // what each maildrop holds, with what is pending
+	waiting map[store.MaildropID]*tally // what each maildrop holds, with what is pending
 	queued  uint64                      // groups, ever
 	applied uint64                      // groups, ever
 	urgent  bool
 	stopped bool
 	err     error
+
+	// For those who must not keep a delivery waiting.
+	figures atomic.Pointer[figures]
+	tallies atomic.Pointer[tally] // the newest of them
 
 	wake chan struct{}
 	done chan struct{}
@@ -55,10 +60,16 @@ type group struct {
 
 func newIndexer(ix *index, at state, waiting map[store.MaildropID]counts, condemn func(error), orphans func([]store.ID)) *indexer {
 	x := &indexer{
-		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{}, waiting: waiting, wakeUp: func() {},
-		wake: make(chan struct{}, 1), done: make(chan struct{}),
+		ix: ix, condemn: condemn, orphans: orphans, state: at, flushed: at, touched: map[store.MaildropID]int{}, wakeUp: func() {},
+		waiting: make(map[store.MaildropID]*tally, len(waiting)), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	x.changed.L = &x.mu
+	for drop, n := range waiting {
+		t := x.tally(drop)
+		t.messages.Store(n.messages)
+		t.octets.Store(n.octets)
+	}
+	x.publish()
 	ix.gentle = true
 	return x
 }
@@ -81,27 +92,10 @@ func (x *indexer) add(changes []*change, after seglog.Mark) {
 		x.touch(c, 1)
 		x.weigh(c)
 	}
+	x.publish()
 	x.mu.Unlock()
 	if news {
 		x.signal()
-	}
-}
-
-// weigh moves the counts of the maildrops that a change is about, as the index will.
-func (x *indexer) weigh(c *change) {
-	add := func(drop store.MaildropID, messages, octets int64) {
-		n := x.waiting[drop].plus(counts{messages: messages, octets: octets})
-		if x.waiting[drop] = n; n.messages == 0 {
-			delete(x.waiting, drop)
-		}
-	}
-	switch c.kind {
-	case kindMessage, kindImport, kindRestore:
-		for _, r := range c.recipients {
-			add(r.drop, 1, c.octets+r.prefix)
-		}
-	case kindDeletion, kindRemoval, kindExpiry, kindBin:
-		add(c.drop, -int64(len(c.deleted)), -c.freed)
 	}
 }
 
@@ -109,7 +103,10 @@ func (x *indexer) weigh(c *change) {
 func (x *indexer) holds(drop store.MaildropID) (one, all counts) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.waiting[drop], counts{messages: x.state.totals.present(), octets: x.state.totals.octets}
+	if t := x.waiting[drop]; t != nil {
+		one = t.counts()
+	}
+	return one, counts{messages: x.state.totals.present(), octets: x.state.totals.octets}
 }
 
 // pass moves the state behind a group.
@@ -173,16 +170,6 @@ func (x *indexer) snapshot() (state, int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.state, x.pending
-}
-
-// since returns when the oldest pending group became durable, the zero time where nothing is pending.
-func (x *indexer) since() time.Time {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if len(x.queue) == 0 {
-		return time.Time{}
-	}
-	return x.queue[0].at
 }
 
 // stop applies what is pending and ends run. The log must be closed before.
@@ -305,5 +292,6 @@ func (x *indexer) retire(batch []*change, groups int) {
 	x.applied += uint64(groups)
 	x.pending -= len(batch)
 	x.queue = append(x.queue[:0], x.queue[groups:]...)
+	x.publish()
 	x.changed.Broadcast()
 }

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// defaultKeepInterval is how often old mail is looked for.
+	// defaultKeepInterval is how often old mail is looked for, and what an import keeps in memory.
 	defaultKeepInterval = 10 * time.Minute
 	// auditDelay is how long after opening the counters are held against what is there.
 	defaultAuditDelay = 10 * time.Second
@@ -60,6 +60,7 @@ func (k *keeper) run() {
 // keep lets expire what the policy says, if the clock may be believed. A disk that is full empties the bins.
 func (k *keeper) keep() {
 	p := k.s.keep.Load()
+	k.s.imports.forget(k.s.opt.Now())
 	if k.s.space.tight(0) {
 		k.do("the disk is almost full: deleted mail that could still be undone is gone for good", k.s.purge, time.Unix(1<<40, 0))
 	}

@@ -88,6 +88,7 @@ func (s *Store) Open(ctx context.Context, l store.Login) (store.Maildrop, error)
 		}
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
+	s.readers.saw(m.drop, m.places)
 	s.logins.succeeded(who, l)
 	return m, nil
 }
@@ -108,7 +109,6 @@ func (m *maildrop) load() error {
 		m.messages = append(m.messages, store.Message{ID: e.id, Foreign: e.foreign, Octets: e.octets})
 		m.places = append(m.places, p)
 	})
-	m.s.readers.saw(m.drop, m.places)
 	return errors.Join(err, wrong)
 }
 

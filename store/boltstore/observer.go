@@ -105,9 +105,10 @@ func (r *readers) unseen() map[store.MaildropID]uint64 {
 
 // retrieved tells history and observer of a message that was read to its end: RETR does that, TOP seldom does.
 func (m *maildrop) retrieved(i int) {
-	if m.account != "" { // else no session reads it
-		m.s.history.Retrieved(m.session, m.peer, m.account, m.messages[i].ID)
+	if m.account == "" { // no session reads it
+		return
 	}
+	m.s.history.Retrieved(m.session, m.peer, m.account, m.messages[i].ID)
 	began := m.messages[i].ID.Time()
 	if began.Before(m.s.opened) || !m.firstRead(i) {
 		return

@@ -35,7 +35,7 @@ func (w *stopwatch) Deleted(d time.Duration) {
 // TestObserver follows a message through the store: what waits unseen, the first reading, the deletion, each with its time.
 func TestObserver(t *testing.T) {
 	w := &stopwatch{}
-	s := newTestStore(t, Options{Observer: w})
+	s := cheapStore(t, Options{Observer: w})
 	began := time.Now().Truncate(time.Millisecond)
 	s.send([]byte("one\r\n"))
 	s.send([]byte("two\r\n"))
@@ -45,7 +45,10 @@ func TestObserver(t *testing.T) {
 	if at := s.Stats().Oldest; at.Before(began) || at.After(time.Now()) {
 		t.Errorf("the oldest unseen message is of %v", at)
 	}
-	m := s.pick()
+	m, err := s.openBy("right")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if at := s.Stats().Oldest; !at.IsZero() {
 		t.Errorf("a session saw all, and %v is the oldest unseen", at)
 	}
@@ -111,5 +114,33 @@ func TestTakeoversAreCounted(t *testing.T) {
 			t.Errorf("%d maildrops were taken over, want %d", n, want)
 		}
 		clock.advance(time.Hour)
+	}
+}
+
+// TestExportIsNoFetch: mail that its operator looks at or exports still waits to be fetched: it is not seen, and its first RETR is
+// still to come.
+func TestExportIsNoFetch(t *testing.T) {
+	w := &stopwatch{}
+	ts := cheapStore(t, Options{Observer: w})
+	id := ts.send([]byte("hello\r\n"))
+	if err := ts.indexer.settle(0); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := ts.Mail(t.Context(), "me@here.example"); err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if err := ts.Copy(t.Context(), "me@here.example", id, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if ts.Stats().Oldest.IsZero() || len(w.retrieved) > 0 {
+		t.Errorf("behind an export: the oldest came at %s, %d were fetched", ts.Stats().Oldest, len(w.retrieved))
+	}
+	m, err := ts.openBy("right")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read(t, m, 0, -1)
+	if !ts.Stats().Oldest.IsZero() || len(w.retrieved) != 1 {
+		t.Errorf("behind a session: the oldest came at %s, %d were fetched", ts.Stats().Oldest, len(w.retrieved))
 	}
 }

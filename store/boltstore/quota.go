@@ -1,7 +1,9 @@
 package boltstore
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"example.org/letterbox/store"
 )
@@ -27,8 +29,8 @@ func within(q store.Quota, n counts, size int64) bool {
 	return (q.Messages <= 0 || n.messages < q.Messages) && (q.Octets <= 0 || max(size, 1) <= q.Octets-n.octets)
 }
 
-// quotaUsed returns the largest share of a quota that is used, 0 where there is none.
-func (s *Store) quotaUsed(dir *directory) (share float64) {
+// quotaUsed returns the largest share of a quota that is used, 0 where there is none. It takes no lock.
+func (s *Store) quotaUsed(dir *directory, all totals) (share float64) {
 	p := s.keep.Load()
 	most := func(q store.Quota, n counts) {
 		if q.Messages > 0 {
@@ -38,15 +40,28 @@ func (s *Store) quotaUsed(dir *directory) (share float64) {
 			share = max(share, float64(n.octets)/float64(q.Octets))
 		}
 	}
-	_, all := s.indexer.holds(0)
-	most(store.Quota{Octets: p.TotalOctets, Messages: p.TotalMessages}, all)
-	for drop := range dir.byDrop {
-		if q := dir.quota(drop, p); q != (store.Quota{}) { // one after the other: deliveries wait for none of it
-			one, _ := s.indexer.holds(drop)
-			most(q, one)
+	most(store.Quota{Octets: p.TotalOctets, Messages: p.TotalMessages}, counts{messages: all.present(), octets: all.octets})
+	s.indexer.tallied(func(drop store.MaildropID, n counts) {
+		if dir.byDrop[drop] != nil {
+			most(dir.quota(drop, p), n)
 		}
-	}
+	})
 	return share
+}
+
+// Waiting returns what waits for each account, ordered by address, and says nothing else of it. It takes no lock, and waits for
+// nothing: it is for metrics.
+func (s *Store) Waiting() []store.Account {
+	dir := s.accounts.directory()
+	waiting := map[store.MaildropID]counts{}
+	s.indexer.tallied(func(drop store.MaildropID, n counts) { waiting[drop] = n })
+	all := make([]store.Account, 0, len(dir.accounts))
+	for address, acc := range dir.accounts {
+		n := waiting[acc.Maildrop]
+		all = append(all, store.Account{Address: address, Maildrop: acc.Maildrop, Messages: n.messages, Octets: n.octets})
+	}
+	slices.SortFunc(all, func(a, b store.Account) int { return cmp.Compare(a.Address, b.Address) })
+	return all
 }
 
 // quota is what bounds a maildrop: its account's own, else the policy's.

@@ -18,7 +18,8 @@
 //
 // Policy.Bytes bounds all files together. Refusals have a quarter of it to themselves, and mail the rest: what strangers
 // send must not push out what happened to mail. Where a share is spent, its oldest file goes; a file holds at most a
-// sixteenth of the share and 4 MiB, so a single day is bounded too. Files from before Policy.For go when Expire is called.
+// sixteenth of the share and 4 MiB, so a single day is bounded too. Files from before Policy.For go when Expire is called; those of
+// days to come, of a clock that was ahead, are today's from then on.
 //
 // What waits to be written takes at most 4 MiB of memory, and as much while it is written; the messages that sessions are
 // retrieving another MiB. Writing happens a second after the first line that waits, or once half of that is spent.

@@ -231,14 +231,45 @@ func (s *series) drop(p part) error {
 	return nil
 }
 
-// expire removes the files of days before one.
-func (s *series) expire(day string) error {
-	for len(s.parts) > 0 && s.parts[0].day < day {
+// expire removes the files of days before one. What is of a day behind today was written while the clock was ahead, nobody knows
+// when: it counts as today's from now on, or it would stay until its day has come.
+func (s *series) expire(before, today string) error {
+	for len(s.parts) > 0 && s.parts[0].day < before {
 		if err := s.drop(s.parts[0]); err != nil {
 			return err
 		}
 	}
-	return nil
+	for {
+		ahead := slices.IndexFunc(s.parts, func(p part) bool { return p.day > today })
+		if ahead < 0 {
+			return nil
+		}
+		n := 1
+		if ahead > 0 && s.parts[ahead-1].day == today {
+			n = s.parts[ahead-1].n + 1
+		}
+		if err := s.rename(ahead, part{day: today, n: n, size: s.parts[ahead].size}); err != nil {
+			return err
+		}
+	}
+}
+
+// rename gives a file the name of another part, which stands where it stood.
+func (s *series) rename(at int, to part) error {
+	from := s.parts[at]
+	if s.file != nil && s.open.before(from) == 0 {
+		s.close()
+	}
+	err := s.fs.Rename(s.name(from), s.name(to))
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed it
+		s.total -= from.size
+		s.parts = slices.Delete(s.parts, at, at+1)
+		return nil
+	}
+	if err == nil {
+		s.parts[at] = to
+	}
+	return err
 }
 
 func (s *series) close() {

@@ -10,6 +10,9 @@ import (
 	"example.org/letterbox/store"
 )
 
+// clockSlack is how far the clock may be set back while a message waits, so that its way is found to the end.
+const clockSlack = 48 * time.Hour
+
 // Trace answers a query from the files and from what waits to be written. It reads at most one file at a time, and decodes
 // only lines that hold what is looked for.
 func (l *Log) Trace(ctx context.Context, q store.Query) (store.Traced, error) {
@@ -28,7 +31,9 @@ func (l *Log) Trace(ctx context.Context, q store.Query) (store.Traced, error) {
 	}
 	traced := store.Traced{Events: direct, More: more}
 	if ids := sought.related(direct); len(ids) > 0 && len(direct) > 0 {
-		s.since = laterOf(s.since, direct[0].Time.Add(-together))
+		if came := direct[0].Time; !came.After(l.opt.Now()) { // else the clock was ahead
+			s.since = laterOf(s.since, came.Add(-clockSlack))
+		}
 		rest, cutOff, err := s.find(func(line []byte) bool { return !sought.in(line) && names(line, ids) }, func(e *store.Event) bool {
 			e.Messages = slices.DeleteFunc(e.Messages, func(id store.ID) bool { return !ids[id.String()] })
 			return true

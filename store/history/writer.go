@@ -97,7 +97,7 @@ func (p *Policy) share(which int) int64 {
 func (l *Log) measure() { l.bytes.Store(l.series[ofMail].total + l.series[ofRefused].total) }
 
 // Expire removes the files of days that lie wholly before the policy's time, counted from now, which the caller believes; with
-// a policy of no history all of them.
+// a policy of no history all of them. What a clock that ran ahead dated counts from now on.
 func (l *Log) Expire(now time.Time) error {
 	p := l.policy.Load()
 	before := day(now.Add(-p.For))
@@ -107,7 +107,7 @@ func (l *Log) Expire(now time.Time) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	defer l.measure()
-	return errors.Join(l.series[ofMail].expire(before), l.series[ofRefused].expire(before))
+	return errors.Join(l.series[ofMail].expire(before, day(now)), l.series[ofRefused].expire(before, day(now)))
 }
 
 // Close writes what waits. Later notes are dropped.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"example.org/letterbox/store/vfs"
 )
@@ -28,15 +29,12 @@ type segments struct {
 	have map[uint64]bool // segments of the log
 	head uint64          // the largest of them, which takes the records
 	gone bool
+	n    atomic.Int64 // of have: who counts them must not wait for a file that is opened
 	path func(number uint64) string
 	fs   vfs.FS
 }
 
-func (s *segments) count() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.have)
-}
+func (s *segments) count() int { return int(s.n.Load()) }
 
 // acquire returns the segment for reading; release must follow.
 func (s *segments) acquire(number uint64) (*segment, error) {
@@ -88,6 +86,7 @@ func (s *segments) add(seg *segment) {
 	seg.refs++
 	s.open[seg.number] = seg
 	s.have[seg.number] = true
+	s.n.Store(int64(len(s.have)))
 	s.head = max(s.head, seg.number)
 }
 
@@ -95,6 +94,7 @@ func (s *segments) add(seg *segment) {
 func (s *segments) forget(number uint64) {
 	s.mu.Lock()
 	delete(s.have, number)
+	s.n.Store(int64(len(s.have)))
 	seg := s.open[number]
 	delete(s.open, number)
 	s.mu.Unlock()
@@ -111,6 +111,7 @@ func (s *segments) know(numbers []uint64) {
 		s.have[n] = true
 		s.head = n
 	}
+	s.n.Store(int64(len(s.have)))
 }
 
 // close drops the log's own hold of each file; readers keep theirs.

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/boltstore"
 	"example.org/letterbox/store/vfs"
@@ -20,6 +22,7 @@ import (
 type BackupFile struct {
 	fs    vfs.FS
 	file  vfs.File
+	lock  *os.File // on the same file, while it is written
 	name  string
 	leave int64 // octets of the file system that stay free; 0: it may be filled
 
@@ -51,12 +54,57 @@ func NewBackupFile(name string) (*BackupFile, error) {
 	return b, nil
 }
 
+// newBackupFile makes a file of its own: others may write to the folder too, and what stands there under that name, a link or a
+// file of another mode, is removed and not written to. One that somebody writes to is not.
 func newBackupFile(fsys vfs.FS, name string, leave int64) (*BackupFile, error) {
-	file, err := fsys.OpenFile(name+backupUnfinished, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	unfinished := name + backupUnfinished
+	if err := removeBroken(fsys, unfinished); err != nil {
+		return nil, err
+	}
+	file, err := fsys.OpenFile(unfinished, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &BackupFile{fs: fsys, file: file, name: name, leave: leave}, nil
+	lock, _, err := lockBackup(unfinished)
+	if err != nil {
+		return nil, errors.Join(err, file.Close(), fsys.Remove(unfinished))
+	}
+	return &BackupFile{fs: fsys, file: file, lock: lock, name: name, leave: leave}, nil
+}
+
+// errBusy means that the same backup is being written already.
+var errBusy = errors.New("another backup of that name is being written")
+
+// removeBroken removes what a backup left that did not come to its end.
+func removeBroken(fsys vfs.FS, name string) error {
+	info, err := os.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return &fs.PathError{Op: "open", Path: name, Err: unix.EISDIR}
+	case info.Mode().IsRegular():
+		lock, busy, _ := lockBackup(name) // what can't be opened is nobody's backup
+		if lock != nil {
+			defer lock.Close() //nolint:errcheck // nothing was written
+		}
+		if busy {
+			return errBusy
+		}
+	}
+	return fsys.Remove(name)
+}
+
+// lockBackup takes the lock of a file, which ends with the process however that ends. Where the file system knows none, there
+// is none.
+func lockBackup(name string) (lock *os.File, busy bool, err error) {
+	lock, err = os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	return lock, errors.Is(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK), nil
 }
 
 // Write appends p.
@@ -107,6 +155,7 @@ func (b *BackupFile) Finish(ctx context.Context, want store.BackupReport, err er
 	if err == nil {
 		err = b.fs.SyncDir(filepath.Dir(b.name))
 	}
+	defer b.lock.Close() //nolint:errcheck // it was written by the other
 	if err != nil {
 		if gone := b.fs.Remove(b.name + backupUnfinished); !errors.Is(gone, fs.ErrNotExist) {
 			err = errors.Join(err, gone)

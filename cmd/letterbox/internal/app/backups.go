@@ -56,6 +56,10 @@ type backups struct {
 	log   zerolog.Logger
 	now   func() time.Time
 	after func(time.Duration) <-chan time.Time
+	data  string                  // the folder of the store; empty: it is not known
+	mount func(path string) mount // which file system a folder is on
+
+	patience time.Duration // how long a start or a stop waits for the folder
 
 	mu   sync.Mutex
 	plan plan
@@ -64,12 +68,16 @@ type backups struct {
 	// Of run alone, once it runs.
 	seen   plan      // whose folder was looked at
 	newest time.Time // that is there; zero: none
+	disk   mount     // that this folder is on
 	failed int       // tries in a row
 	retry  time.Time // when the next is due
 }
 
 func newBackups(s source, p plan, log zerolog.Logger) *backups {
-	return &backups{store: s, fs: vfs.OS{}, log: log, now: time.Now, after: time.After, plan: p, wake: make(chan struct{}, 1)}
+	return &backups{
+		store: s, fs: vfs.OS{}, log: log, now: time.Now, after: time.After, mount: mountOf, patience: backupPatience, plan: p,
+		wake: make(chan struct{}, 1),
+	}
 }
 
 // set replaces the plan; a backup under way goes on by the one before.
@@ -114,6 +122,10 @@ func (b *backups) look(p plan) {
 	if p.to == "" {
 		return
 	}
+	b.disk = b.mount(p.to)
+	if b.data != "" && b.disk.at != "" && b.disk.device == b.mount(b.data).device {
+		b.log.Warn().Str("to", p.to).Msg("the backups lie on the file system of the data folder, and are lost with it: is the disk that they are meant for mounted?")
+	}
 	made, _, err := b.made(p)
 	if err == nil && len(made) > 0 {
 		b.newest = made[len(made)-1].at
@@ -151,12 +163,13 @@ func (b *backups) try(ctx context.Context, p plan) {
 	if err != nil {
 		pause := min(backupRetry<<min(b.failed, 10), backupRetryMost, p.every)
 		b.failed++
-		b.retry = b.now().Add(pause)
+		b.retry = b.now().Round(0).Add(pause)
 		b.store.BackupFailed()
 		b.log.Error().Str("to", p.to).Str("reason", backupReason(err)).Dur("pause", pause).Msg("the backup failed: trying again")
 		return
 	}
-	b.failed, b.newest = 0, began
+	// As at a restart: the time of time.Now would not count a night that the machine sleeps.
+	b.failed, b.newest = 0, file.at
 	if lacks := report.LeftOut; lacks != nil { // older ones stay: they may have it
 		b.store.BackupFailed()
 		b.log.Error().Str("file", file.name).Int64("messages", report.Messages).Int64("left_out", lacks.Messages).
@@ -171,10 +184,25 @@ func (b *backups) try(ctx context.Context, p plan) {
 	}
 }
 
+// unmounted is a disk that was there when the plan began, and is not.
+type unmounted struct{ at string }
+
+func (u *unmounted) Error() string {
+	return "the disk that was mounted at " + u.at + " is gone: mount it, or restart letterbox if the folder is meant as it is now"
+}
+
+// present fails where the folder's disk is gone: its mount point is another disk's folder, which is not to be filled.
+func (b *backups) present(p plan) error {
+	if now := b.mount(p.to); now.at != "" && now.at != b.disk.at && within(b.disk.at, now.at) {
+		return &unmounted{b.disk.at}
+	}
+	return nil
+}
+
 // backupReason is why a backup failed, without the paths that the log's line has already.
 func backupReason(err error) string {
 	if errors.Is(err, errNoRoom) {
-		return "less than " + config.FormatSize(backupLeaves) + " are free there: make room, or set [backup] keep lower"
+		return "less than " + config.FormatSize(backupLeaves) + " are free there: make room, older backups go only once a new one was read back"
 	}
 	return shorter(err).Error()
 }
@@ -183,6 +211,9 @@ func backupReason(err error) string {
 func (b *backups) one(ctx context.Context, p plan, now time.Time) (madeBackup, store.BackupReport, error) {
 	file := madeBackup{name: b.name(now), at: now.UTC().Truncate(time.Second)}
 	var report store.BackupReport
+	if err := b.present(p); err != nil {
+		return file, report, err
+	}
 	_, left, err := b.made(p)
 	for _, name := range left {
 		err = errors.Join(err, b.fs.Remove(filepath.Join(p.to, name)))

@@ -299,6 +299,22 @@ func TestBackupsStopAtOnce(t *testing.T) {
 	}
 }
 
+// What a machine sleeps through counts: the time of the youngest is the clock's alone, and so is that of the next try. Of two
+// times that both have a monotonic reading Go takes that one, and it stands still meanwhile.
+func TestBackupsOfAMachineThatSleeps(t *testing.T) {
+	f := newBackedUp(t, 3)
+	f.now = time.Now
+	f.try(t.Context(), f.plan)
+	if f.newest.IsZero() || f.newest != f.newest.Round(0) {
+		t.Errorf("the youngest is of %v", f.newest)
+	}
+	f.plan.to += "/away"
+	f.try(t.Context(), f.plan)
+	if f.retry.IsZero() || f.retry != f.retry.Round(0) {
+		t.Errorf("the next try is at %v", f.retry)
+	}
+}
+
 // A new plan counts at once: here it switches backups on.
 func TestBackupsByANewPlan(t *testing.T) {
 	f := newBackedUp(t, 1)

@@ -37,6 +37,9 @@ const (
 // killed: it answers nobody.
 const hungAfter = 30 * time.Second
 
+// endingFor is how long a process may take for an end that it came to by itself: what its own stop is bounded by, and a little.
+const endingFor = drainTime + closeTime + 1*time.Second
+
 // ExitError is the end of one of the supervisor's processes by itself. It has said why on standard error.
 type ExitError struct {
 	Role Role
@@ -55,6 +58,7 @@ type child struct {
 	make   func(context.Context) *exec.Cmd // without descriptors
 	stop   time.Duration                   // how long its end may take
 	hung   time.Duration                   // how long it may be silent
+	ending time.Duration                   // how long it may be so once it ends by itself
 	handed []handed
 	fail   func(error)
 
@@ -172,8 +176,8 @@ func (c *child) hand(cmd *exec.Cmd, end *os.File) {
 		"LISTEN_FDNAMES="+strings.Join(names, ":"))
 }
 
-// watch reads what a process tells, until its end, and kills it when it falls silent between READY and STOPPING; not once ctx
-// has ended: the process has, too, or was told to, and has another bound.
+// watch reads what a process tells, until its end, and kills it when it falls silent behind READY, or does not end behind
+// STOPPING; not once ctx has ended: the process has, too, or was told to, and has another bound.
 func (c *child) watch(ctx context.Context, from *os.File, p *os.Process) {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
@@ -184,13 +188,13 @@ func (c *child) watch(ctx context.Context, from *os.File, p *os.Process) {
 		case daemon.SdNotifyWatchdog:
 			_ = from.SetReadDeadline(time.Now().Add(c.hung))
 		case daemon.SdNotifyStopping:
-			_ = from.SetReadDeadline(time.Time{})
+			_ = from.SetReadDeadline(time.Now().Add(c.ending))
 		}
 	}
 	if !errors.Is(lines.Err(), os.ErrDeadlineExceeded) || ctx.Err() != nil {
 		return
 	}
-	c.log.Error().Str("of", string(c.role)).Dur("silent", c.hung).Msg("process does not answer; killing it")
+	c.log.Error().Str("of", string(c.role)).Msg("process does not answer, or does not end; killing it")
 	_ = p.Kill() // it may end just now
 }
 

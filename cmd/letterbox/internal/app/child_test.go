@@ -120,16 +120,17 @@ func TestChildEnds(t *testing.T) {
 }
 
 // TestChildHangs: a process that was ready and falls silent is killed, and another one started; one that says that it lives
-// is left alone, and so is one that is about to end.
+// is left alone, and so is one that is about to end, for as long as that may take.
 func TestChildHangs(t *testing.T) {
 	for steps, want := range map[string]string{
 		"READY=1": "signal: killed",
 		"READY=1" + strings.Repeat(" 50ms WATCHDOG=1", 12) + " 3": "store ended with exit status 3",
 		"READY=1 STOPPING=1 600ms 4":                              "store ended with exit status 4",
+		"READY=1 STOPPING=1":                                      "signal: killed",
 		"600ms READY=1 5":                                         "store ended with exit status 5",
 	} {
 		c, _ := playing(steps)
-		c.hung = 300 * time.Millisecond
+		c.hung, c.ending = 300*time.Millisecond, 2*time.Second
 		if err := c.once(t.Context()); err == nil || err.Error() != want {
 			t.Errorf("%s: it ended with %v, want %s", steps, err, want)
 		}

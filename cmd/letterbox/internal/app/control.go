@@ -112,7 +112,7 @@ func (s *process) makeMetrics(context.Context) error {
 		s.metrics.AddTimes(s.times)
 		s.canary = newCanary(s.Config, s.store, s.metrics.Canary(probe.Steps()), s.log)
 		if s.Config.Metrics.PerAccount {
-			s.metrics.Accounts(s.accounts)
+			s.metrics.Accounts(s.store.Waiting)
 		}
 	}
 	return nil

@@ -36,8 +36,8 @@ func (n notifier) reloading() {
 	n.send(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
-// watchdog answers the service manager's watchdog until ctx ends, twice an interval. alive must come back: it takes the
-// store's locks, so that a deadlock there ends the pings. What it finds does not matter: a restart mends no full disk.
+// watchdog answers the service manager's watchdog until ctx ends, twice an interval, as long as alive comes back. Whether the
+// store can write does not matter: a restart mends no full disk.
 func (n notifier) watchdog(ctx context.Context, alive func()) {
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {

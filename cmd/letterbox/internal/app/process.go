@@ -133,7 +133,7 @@ func (s *process) start(ctx context.Context) error {
 func (s *process) wait(ctx context.Context) error {
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s.tasks.Go(func() { s.notify.watchdog(watch, func() { _ = s.healthy() }) })
+	s.tasks.Go(func() { s.notify.watchdog(watch, s.alive) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -143,6 +143,13 @@ func (s *process) wait(ctx context.Context) error {
 		case <-s.Hangup:
 			s.reload()
 		}
+	}
+}
+
+// alive comes back unless the store is in a deadlock.
+func (s *process) alive() {
+	if s.store != nil {
+		s.store.Alive()
 	}
 }
 

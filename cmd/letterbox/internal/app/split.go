@@ -69,7 +69,7 @@ type supervisor struct {
 func (s *supervisor) prepare() {
 	for _, role := range Split() {
 		c := &child{
-			role: role, log: s.log, stop: daemonStop, hung: hungAfter, fail: s.fail, ready: make(chan struct{}),
+			role: role, log: s.log, stop: daemonStop, hung: hungAfter, ending: endingFor, fail: s.fail, ready: make(chan struct{}),
 			make: func(ctx context.Context) *exec.Cmd { return s.command(ctx, role) },
 		}
 		if role == Store {

@@ -15,7 +15,6 @@ import (
 
 	"example.org/letterbox/cmd/letterbox/internal/config"
 	"example.org/letterbox/metrics"
-	"example.org/letterbox/store"
 )
 
 // CheckWeb finds what is wrong with the file that says who may reach the metrics, and how.
@@ -81,17 +80,3 @@ func (b bridge) Handle(_ context.Context, r slog.Record) error {
 
 func (b bridge) WithAttrs([]slog.Attr) slog.Handler { return b }
 func (b bridge) WithGroup(string) slog.Handler      { return b }
-
-// accountsTime bounds the look at the accounts that a scrape takes.
-const accountsTime = 2 * time.Second
-
-// accounts returns the accounts and what waits for them, none where that can't be had.
-func (s *process) accounts() []store.Account {
-	ctx, cancel := context.WithTimeout(context.Background(), accountsTime)
-	defer cancel()
-	d, err := s.store.Directory(ctx)
-	if err != nil {
-		return nil
-	}
-	return d.Accounts
-}

@@ -90,7 +90,7 @@ func prepareMaildir(path string) (map[string]bool, error) {
 // exportFile writes one message: whole and on disk in tmp, and then by one rename into new.
 func exportFile(ctx context.Context, st Store, from, path, name string, m store.Message) error {
 	tmp := filepath.Join(path, "tmp", name)
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := createUnfinished(tmp)
 	if err != nil {
 		return err
 	}
@@ -99,15 +99,14 @@ func exportFile(ctx context.Context, st Store, from, path, name string, m store.
 	err = st.Copy(ctx, from, m.ID, unix)
 	unix.end()
 	if err == nil {
-		err = errors.Join(w.Flush(), f.Sync())
+		err = errors.Join(w.Flush(), syncUnfinished(f))
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		at := m.ID.Time()
 		err = os.Chtimes(tmp, at, at) // Dovecot takes it for the time of arrival
 	}
 	if err != nil {
-		os.Remove(tmp)
-		return err
+		return dropUnfinished(tmp, err)
 	}
 	return os.Rename(tmp, filepath.Join(path, "new", name))
 }
@@ -135,7 +134,7 @@ func ExportMbox(ctx context.Context, st Store, from, path string, watch Watch) (
 		return result, err
 	}
 	part := path + ".part"
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := createUnfinished(part)
 	if err != nil {
 		return result, access(path, err)
 	}
@@ -155,15 +154,13 @@ func ExportMbox(ctx context.Context, st Store, from, path string, watch Watch) (
 		}
 		if err != nil {
 			f.Close()
-			os.Remove(part)
-			return Result{}, stopped(ctx, fmt.Errorf("message %s: %w", m.UIDL(), err))
+			return Result{}, stopped(ctx, dropUnfinished(part, fmt.Errorf("message %s: %w", m.UIDL(), err)))
 		}
 		result.Moved++
 		watch.progress(i+1, len(mail))
 	}
-	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
-		os.Remove(part)
-		return Result{}, err
+	if err := errors.Join(w.Flush(), syncUnfinished(f), f.Close()); err != nil {
+		return Result{}, dropUnfinished(part, err)
 	}
 	if err := os.Rename(part, path); err != nil {
 		return Result{}, err
