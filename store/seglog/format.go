@@ -86,8 +86,9 @@ var errNoRecord = errors.New("no record here")
 
 // sealer makes and checks seals. It is not safe for concurrent use.
 type sealer struct {
-	h   hash.Hash
-	sum [blake2b.Size256]byte
+	h     hash.Hash
+	sum   [blake2b.Size256]byte
+	place [16]byte
 }
 
 func newSealer(key []byte) (*sealer, error) {
@@ -107,10 +108,9 @@ func (s *sealer) seal(parts ...[]byte) []byte {
 }
 
 func (s *sealer) sealRecord(buf []byte, at Pos) []byte {
-	var place [16]byte
-	binary.LittleEndian.PutUint64(place[:8], at.Segment)
-	binary.LittleEndian.PutUint64(place[8:], uint64(at.Offset))
-	return s.seal(buf[:recordHeader-sealSize], place[:])
+	binary.LittleEndian.PutUint64(s.place[:8], at.Segment)
+	binary.LittleEndian.PutUint64(s.place[8:], uint64(at.Offset))
+	return s.seal(buf[:recordHeader-sealSize], s.place[:])
 }
 
 // put writes h into the recordHeader octets of buf, sealed for its place.
