@@ -305,7 +305,7 @@ func (t *transfer) returned(places []string) bool {
 		if err != nil {
 			continue
 		}
-		if slices.ContainsFunc(target.Maildrops, func(m store.MaildropID) bool { return t.tx.maildrops[m] }) {
+		if slices.ContainsFunc(target.Maildrops, t.tx.reaches) {
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,7 +54,6 @@ type transaction struct {
 	tls        *tls.ConnectionState
 	paths      []string // forward-paths that were taken
 	recipients []store.Recipient
-	maildrops  map[store.MaildropID]bool
 	begun      bool // its content is coming, or has come
 	done       bool // its transfer has returned
 }
@@ -119,10 +119,9 @@ func (s *session) mail(from string, opts *smtp.MailOptions) error {
 	}
 	tx := &transaction{
 		from: from, utf8: opts.UTF8, declared: opts.Size, helo: helo, greeting: s.guard.greeting(),
-		maildrops: make(map[store.MaildropID]bool, 1),
 	}
 	if state, ok := s.conn.TLSConnectionState(); ok {
-		tx.tls = &state
+		tx.tls = new(state) // not &state, which would be on the heap without TLS too
 	}
 	if s.guard.rules.ReverseDNS {
 		tx.reverse = s.lookUp()
@@ -182,19 +181,21 @@ func (s *session) resolve(tx *transaction, to string) (store.Target, error) {
 func (tx *transaction) add(to string, target store.Target) error {
 	var fresh []store.Recipient
 	for _, m := range target.Maildrops {
-		if !tx.maildrops[m] {
+		if !tx.reaches(m) {
 			fresh = append(fresh, store.Recipient{Maildrop: m, Prefix: ownLines(tx.from, to)})
 		}
 	}
 	if len(tx.recipients)+len(fresh) > store.MaxRecipients {
 		return refuse(tooMany)
 	}
-	for _, r := range fresh {
-		tx.maildrops[r.Maildrop] = true
-	}
 	tx.recipients = append(tx.recipients, fresh...)
 	tx.paths = append(tx.paths, to)
 	return nil
+}
+
+// reaches tells whether a maildrop gets the message already. There are store.MaxRecipients at most.
+func (tx *transaction) reaches(m store.MaildropID) bool {
+	return slices.ContainsFunc(tx.recipients, func(r store.Recipient) bool { return r.Maildrop == m })
 }
 
 // Reset ends the transaction. Where BDAT has begun a message, go-smtp could tell the next one the result of this one: the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // mode says what the next octets from the client are for.
@@ -149,20 +150,25 @@ func (t *tap) input(p []byte) event {
 
 // line takes octets of a command line, up to its LF.
 func (t *tap) line(p []byte) (int, event) {
-	for i, b := range p {
-		if t.lineLen < lineHead {
-			t.head[t.lineLen] = b
-		}
-		t.lineLen++
-		if t.head[0] == tlsRecord {
-			return i + 1, foreign
-		}
-		if b == '\n' {
-			return i + 1, t.command()
-		}
-		if t.lineLen > maxCommandLine {
-			return i + 1, badLine
-		}
+	if t.lineLen == 0 && p[0] == tlsRecord {
+		p = p[:1]
+	}
+	p = p[:min(len(p), max(1, maxCommandLine+1-t.lineLen))]
+	lf := bytes.IndexByte(p, '\n')
+	if lf >= 0 {
+		p = p[:lf+1]
+	}
+	if t.lineLen < lineHead {
+		copy(t.head[t.lineLen:], p)
+	}
+	t.lineLen += len(p)
+	switch {
+	case t.head[0] == tlsRecord:
+		return len(p), foreign
+	case lf >= 0:
+		return len(p), t.command()
+	case t.lineLen > maxCommandLine:
+		return len(p), badLine
 	}
 	return len(p), noEvent
 }
@@ -170,10 +176,14 @@ func (t *tap) line(p []byte) (int, event) {
 // command takes a whole line as go-smtp's parseCmd does.
 func (t *tap) command() event {
 	whole := t.lineLen <= lineHead
-	line := strings.TrimRight(string(t.head[:min(t.lineLen, lineHead)]), "\r\n")
+	end := min(t.lineLen, lineHead)
+	for end > 0 && (t.head[end-1] == '\r' || t.head[end-1] == '\n') {
+		end--
+	}
+	line := string(t.head[:end])
 	t.wantLine, t.lineLen = false, 0
 	t.verb, t.bdat, t.last = verbOf(line), false, false
-	if isHTTP(line) {
+	if t.verb == otherVerb && isHTTP(line) {
 		return foreign
 	}
 	if len(line) < 4 || !strings.EqualFold(line[:4], "BDAT") {
@@ -210,17 +220,16 @@ func (t *tap) beginChunk(args []string) {
 
 // verbOf returns the label of a command line.
 func verbOf(line string) string {
-	if strings.HasPrefix(strings.ToUpper(line), "STARTTLS") {
+	// ToUpper makes an S of ſ, too.
+	if line != "" && (line[0] == 'S' || line[0] == 's' || line[0] >= utf8.RuneSelf) && strings.HasPrefix(strings.ToUpper(line), "STARTTLS") {
 		return "STARTTLS"
 	}
 	if len(line) < 4 || len(line) == 5 || (len(line) > 5 && line[4] != ' ') {
 		return otherVerb
 	}
-	name := strings.ToUpper(line[:4]) // not always four octets: ı becomes I
-	for _, v := range verbs() {
-		if name == v {
-			return v
-		}
+	switch name := strings.ToUpper(line[:4]); name { // not always four octets: ı becomes I
+	case "AUTH", "BDAT", "DATA", "EHLO", "EXPN", "HELO", "HELP", "LHLO", "MAIL", "NOOP", "QUIT", "RCPT", "RSET", "VRFY":
+		return name
 	}
 	return otherVerb
 }

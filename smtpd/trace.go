@@ -29,20 +29,20 @@ type trace struct {
 // field returns the Received field. Nothing of it is the client's choice but the words of its greeting and of its
 // forward-path, and neither can end a line or a comment.
 func (t trace) field() []byte {
-	b := make([]byte, 0, 512)
+	b := make([]byte, 0, 160+len(t.helo)+len(t.reverse)+len(t.host)+len(t.to)) // and the little more that TLS or IPv6 take
 	b = append(append(b, "Received: from "...), heloName(t.helo)...)
 	switch {
 	case t.peer.IsValid() && t.reverse != "":
-		b = append(append(append(append(append(b, " ("...), t.reverse...), ' '), addressLiteral(t.peer)...), ')')
+		b = append(appendLiteral(append(append(append(b, " ("...), t.reverse...), ' '), t.peer), ')')
 	case t.peer.IsValid():
-		b = append(append(append(b, " ("...), addressLiteral(t.peer)...), ')')
+		b = append(appendLiteral(append(b, " ("...), t.peer), ')')
 	}
 	b = append(append(append(append(b, "\r\n\tby "...), t.host...), " with "...), t.protocol()...)
 	if t.tls != nil {
 		version := strings.ReplaceAll(tls.VersionName(t.tls.Version), " ", "")
 		b = fmt.Appendf(b, "\r\n\t(%s %s)", version, tls.CipherSuiteName(t.tls.CipherSuite))
 	}
-	b = append(append(b, "\r\n\tid "...), t.id.String()...)
+	b = t.id.Append(append(b, "\r\n\tid "...))
 	if t.to != "" {
 		b = append(append(append(b, "\r\n\tfor <"...), printablePath(t.to)...), '>')
 	}
@@ -72,12 +72,13 @@ func (t trace) protocol() string {
 	return name
 }
 
-// addressLiteral writes an address as RFC 5321 section 4.1.3 wants it.
-func addressLiteral(a netip.Addr) string {
+// appendLiteral writes an address as RFC 5321 section 4.1.3 wants it.
+func appendLiteral(b []byte, a netip.Addr) []byte {
+	b = append(b, '[')
 	if a.Is6() {
-		return "[IPv6:" + a.WithZone("").String() + "]"
+		b = append(b, "IPv6:"...)
 	}
-	return "[" + a.String() + "]"
+	return append(a.WithZone("").AppendTo(b), ']')
 }
 
 // heloName makes the word of a greeting fit to stand in a header field: of what no domain or address literal holds, each
@@ -105,14 +106,17 @@ func heloName(s string) string {
 // ownLines are the fields that stand above everything in one recipient's copy: the reverse-path (RFC 5321 section 4.4),
 // and the forward-path for which this copy came.
 func ownLines(from, to string) []byte {
-	return fmt.Appendf(nil, "Return-Path: <%s>\r\nDelivered-To: %s\r\n", printablePath(from), printablePath(to))
+	from, to = printablePath(from), printablePath(to)
+	b := make([]byte, 0, len("Return-Path: <>\r\nDelivered-To: \r\n")+len(from)+len(to))
+	b = append(append(append(b, "Return-Path: <"...), from...), ">\r\n"...)
+	return append(append(append(b, "Delivered-To: "...), to...), "\r\n"...)
 }
 
 // printablePath writes a path that go-smtp has unquoted: with quotes where the local part needs them (RFC 5321 section
 // 4.1.2), and with a question mark for what can't be printed.
 func printablePath(path string) string {
 	at := strings.LastIndexByte(path, '@')
-	if at < 0 {
+	if at < 0 || isPlainPath(path) {
 		return printable(path)
 	}
 	local, domain := path[:at], path[at+1:]
@@ -120,6 +124,21 @@ func printablePath(path string) string {
 		local = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(local) + `"`
 	}
 	return printable(local) + "@" + strings.Map(domainRune, printable(domain))
+}
+
+// isPlainPath tells whether a path is words of the commonest letters between single dots, and one @: nothing of it needs a quote.
+func isPlainPath(path string) bool {
+	at, last := false, byte('.')
+	for i := range len(path) {
+		c := path[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '+', c == '=':
+		case last == '.', last == '@', c != '.' && c != '@', c == '@' && at:
+			return false
+		}
+		at, last = at || c == '@', c
+	}
+	return at && last != '.' && last != '@'
 }
 
 // domainRune keeps a domain from ending the brackets that it stands in.

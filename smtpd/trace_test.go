@@ -62,6 +62,22 @@ func TestPrintablePath(t *testing.T) {
 	}
 }
 
+// TestPlainPath: what counts as plain is printed as it is also by the long way, and no other path is plain.
+func TestPlainPath(t *testing.T) {
+	for path, want := range map[string]bool{
+		"ann@a.test": true, "a.b+c=d_e-f@mx-1.a.test": true, "1@2": true,
+		"": false, "ann": false, "@": false, "@a.test": false, "ann@": false, ".a@b": false, "a.@b": false, "a..b@c": false, "a@.b": false,
+		"a@b.": false, "a@b..c": false, "a@b@c": false, "a b@c": false, "a@b>": false, "é@b": false, "a@b\n": false, `"a"@b`: false,
+	} {
+		if got := isPlainPath(path); got != want {
+			t.Errorf("%q: %v", path, got)
+		}
+		if local, _, _ := strings.Cut(path, "@"); want && (!isDotString(local) || printable(path) != path) {
+			t.Errorf("%q needs more than to be copied", path)
+		}
+	}
+}
+
 // FuzzTrace looks for a way out of the fields that we write.
 func FuzzTrace(f *testing.F) {
 	f.Add("client.test", "eve@b.test", "ann@a.test")

@@ -10,8 +10,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// bufferBytes is the piece in which a message is read, and all the memory that a transfer takes beside the store's draft.
-const bufferBytes = 32 << 10
+// bufferBytes is the piece in which a message is read, and all the memory that a transfer takes beside the store's draft. It
+// and go-smtp's own buffer stay in the processor's first cache while they are read octet by octet.
+const bufferBytes = 8 << 10
 
 // transfer carries one message into the store.
 type transfer struct {
@@ -208,15 +209,19 @@ func (t *transfer) report(err error) {
 		})
 	}
 
+	e := t.log.WithLevel(level)
+	if !e.Enabled() {
+		return
+	}
 	to := make([]string, 0, loggedPaths)
 	for _, p := range t.tx.paths[:min(len(t.tx.paths), loggedPaths)] {
 		to = append(to, printable(p))
 	}
-	e := t.log.WithLevel(level).Str("msg", t.id.String()).Str("from", printable(t.tx.from)).Strs("to", to).
+	e.Str("msg", t.id.String()).Str("from", printable(t.tx.from)).Strs("to", to).
 		Int("recipients", len(t.tx.paths)).Int64("octets", t.octets).Str("result", result).Str("reason", reason).
 		Int("code", code).Dur("took", took)
 	if err != nil {
-		e = e.Str("error", printable(err.Error()))
+		e.Str("error", printable(err.Error()))
 	}
 	e.Msg("message")
 }

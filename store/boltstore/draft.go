@@ -187,6 +187,9 @@ func distinct(f store.Final) (store.Final, error) {
 	if len(f.Trace) > store.MaxTrace {
 		return f, fmt.Errorf("trace has %d octets, %d are allowed", len(f.Trace), store.MaxTrace)
 	}
+	if len(f.Recipients) == 1 && len(f.Recipients[0].Prefix) <= store.MaxPrefix {
+		return f, nil
+	}
 	seen := make(map[store.MaildropID]bool, len(f.Recipients))
 	once := make([]store.Recipient, 0, len(f.Recipients))
 	for _, r := range f.Recipients {
@@ -235,6 +238,8 @@ func (s *Store) deliver(ctx context.Context, d *draft, f store.Final) error {
 func (d *draft) record(f store.Final) (*seglog.Record, error) {
 	c := &change{kind: d.kind, id: d.id, octets: int64(len(f.Trace)) + d.size, replaces: d.replaces, foreign: d.foreign}
 	view := messageView{session: []byte(d.envelope.Session), from: []byte(d.envelope.From), trace: f.Trace, foreign: []byte(d.foreign)}
+	c.recipients = make([]entryRef, 0, len(f.Recipients))
+	view.recipients = make([]recipientView, 0, len(f.Recipients))
 	for _, r := range f.Recipients {
 		c.recipients = append(c.recipients, entryRef{drop: r.Maildrop, prefix: int64(len(r.Prefix))})
 		view.recipients = append(view.recipients, recipientView{drop: r.Maildrop, prefix: r.Prefix})

@@ -156,7 +156,7 @@ func (l *Log) cutOff(size int64, cause error) error {
 
 func (l *Log) sync() error {
 	begin := time.Now()
-	err := l.head.file.Sync()
+	err := l.syncer.Sync(l.head.file)
 	took := time.Since(begin)
 	l.stats.syncNanos.Add(int64(took))
 	l.opt.Synced(took)

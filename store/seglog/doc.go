@@ -62,7 +62,8 @@
 //
 // Append: write all records of the group with one vectored write, fdatasync, then acknowledge. A write that fails is cut
 // off again (truncate, fdatasync) before anybody hears of it. An fdatasync that fails is never tried again: the log takes
-// no more records until it is opened anew.
+// no more records until it is opened anew. The fdatasync of a group is that of vfs.Syncer: who has a record for the next
+// group is not kept from running meanwhile.
 //
 // A segment is made whole under a temporary name: write, fdatasync, rename, fsync of the folder. Only then is a record
 // acknowledged in it. So a segment with a damaged header is corruption and never a crash.

@@ -111,11 +111,12 @@ type Log struct {
 	done   chan struct{}
 
 	// Owned by the committer while it runs.
-	head  *segment // takes the records
-	end   Mark
-	carry *Record // did not fit into the last group
-	room  int64   // up to here the head was written; behind the end these are zeros
-	zeros []byte
+	head   *segment // takes the records
+	end    Mark
+	carry  *Record // did not fit into the last group
+	room   int64   // up to here the head was written; behind the end these are zeros
+	zeros  []byte
+	syncer vfs.Syncer
 
 	dropped ranges // owned by Open, then by the caller of Drop
 
@@ -211,6 +212,7 @@ func (l *Log) Close() (Mark, error) {
 	if l.Health() == nil {
 		err = l.giveBack()
 	}
+	l.syncer.Close()
 	return l.end, errors.Join(err, l.files.close())
 }
 

@@ -1,0 +1,113 @@
+package vfs
+
+import (
+	"encoding/binary"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncQueue lets a thread of the kernel do the fdatasync (io_submit(2), since Linux 4.18), whose end an eventfd tells: that is
+// waited for as for a socket. A nil syncQueue does nothing.
+//
+// Of the interfaces that can do this it is the one that containers are let to use; io_uring mostly is forbidden.
+type syncQueue struct {
+	context uintptr  // aio_context_t
+	ended   *os.File // the eventfd
+	fd      uint32   // of ended
+	block   controlBlock
+	event   ioEvent
+}
+
+// controlBlock is struct iocb of linux/aio_abi.h. Key and flags change places on big-endian machines; both are zero.
+type controlBlock struct {
+	data      uint64
+	key       uint32
+	readFlags uint32
+	opcode    uint16
+	priority  int16
+	fd        uint32
+	buffer    uint64
+	octets    uint64
+	offset    int64
+	_         uint64
+	flags     uint32
+	eventfd   uint32
+}
+
+// ioEvent is struct io_event of linux/aio_abi.h.
+type ioEvent struct {
+	data, block     uint64
+	result, result2 int64
+}
+
+const (
+	opFdatasync   = 3 // IOCB_CMD_FDSYNC
+	flagToEventfd = 1 // IOCB_FLAG_RESFD
+)
+
+// newSyncQueue returns nil where the kernel or a sandbox does not let us have one.
+func newSyncQueue() *syncQueue {
+	q := &syncQueue{}
+	if _, _, e := unix.Syscall(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&q.context)), 0); e != 0 {
+		return nil
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		q.close()
+		return nil
+	}
+	q.ended, q.fd = os.NewFile(uintptr(fd), "eventfd"), uint32(fd)
+	return q
+}
+
+// sync returns begun false when the kernel took nothing, and then has not looked at the file: an error is none of the disk.
+func (q *syncQueue) sync(f osFile) (begun bool, err error) {
+	if q == nil {
+		return false, nil
+	}
+	q.block = controlBlock{opcode: opFdatasync, fd: uint32(f.Fd()), flags: flagToEventfd, eventfd: q.fd}
+	blocks := [1]*controlBlock{&q.block} // q is on the heap, which stays where it is
+	if n, _, e := unix.Syscall(unix.SYS_IO_SUBMIT, q.context, 1, uintptr(unsafe.Pointer(&blocks))); e != 0 || n != 1 {
+		return false, nil
+	}
+	if err := q.wait(); err != nil {
+		return true, &os.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+	}
+	return true, nil
+}
+
+// wait returns the result of what was begun.
+func (q *syncQueue) wait() error {
+	var count [8]byte
+	for binary.NativeEndian.Uint64(count[:]) == 0 {
+		if _, err := q.ended.Read(count[:]); err != nil {
+			return err
+		}
+	}
+	err := retry(func() error {
+		n, _, e := unix.Syscall6(unix.SYS_IO_GETEVENTS, q.context, 1, 1, uintptr(unsafe.Pointer(&q.event)), 0, 0)
+		switch {
+		case e != 0:
+			return e
+		case n != 1:
+			return unix.EIO
+		}
+		return nil
+	})
+	if err == nil && q.event.result < 0 {
+		err = unix.Errno(-q.event.result)
+	}
+	return err
+}
+
+func (q *syncQueue) close() {
+	if q == nil {
+		return
+	}
+	unix.Syscall(unix.SYS_IO_DESTROY, q.context, 0, 0) //nolint:errcheck // nothing is under way
+	if q.ended != nil {
+		q.ended.Close() //nolint:errcheck // it holds nothing
+	}
+}
