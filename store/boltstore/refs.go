@@ -53,12 +53,6 @@ func (r *refs) decode(id store.ID, b []byte) bool {
 	return true
 }
 
-func refsOf(c *change) *refs {
-	r := new(refs)
-	r.of(c)
-	return r
-}
-
 // of makes r what the index holds of a new message. It puts the maildrops where those of r were.
 func (r *refs) of(c *change) {
 	*r = refs{seq: c.seq, pos: c.pos, size: c.size, flags: c.flags, drops: r.drops[:0]}

@@ -22,18 +22,18 @@ type syncQueue struct {
 
 // controlBlock is struct iocb of linux/aio_abi.h. Key and flags change places on big-endian machines; both are zero.
 type controlBlock struct {
-	data      uint64
-	key       uint32
-	readFlags uint32
-	opcode    uint16
-	priority  int16
-	fd        uint32
-	buffer    uint64
-	octets    uint64
-	offset    int64
-	_         uint64
-	flags     uint32
-	eventfd   uint32
+	_       uint64 // data
+	_       uint32 // key
+	_       uint32 // flags of a read or write
+	opcode  uint16
+	_       int16 // priority
+	fd      uint32
+	_       uint64 // buffer
+	_       uint64 // its octets
+	_       int64  // offset
+	_       uint64
+	flags   uint32
+	eventfd uint32
 }
 
 // ioEvent is struct io_event of linux/aio_abi.h.
