@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// aheads is how many buffers of MaxAhead octets all Aheads of a log hold together: 8 MiB. Who finds none left reads
+	// aheads is how many buffers of spanSize octets all Aheads of a log hold together: 8.25 MiB. Who finds none left reads
 	// record by record.
 	aheads = 64
 	// aheadTime is how long an Ahead holds its buffers after it was last told what to read: a client that takes one message
@@ -33,7 +33,7 @@ const (
 )
 
 // Ahead reads records before they are asked for, in one piece, for somebody who opens one after the other. It holds one buffer of
-// MaxAhead octets at most, for a second or as long as a Reader is open in it.
+// spanSize octets at most, for a second or as long as a Reader is open in it.
 //
 // It gives out records that it was asked for and that are whole, head and body, and nothing else of what it read: what stands behind
 // them may not be durable. Who has them in memory needs their segment no more.
