@@ -287,8 +287,10 @@ measure_drain() {
     for users in 1 10; do
       for server in peer letterbox; do
         fill "$server" 30 "$messages" "$users"
-        bench pop3 drain --target "$(pop3_of "$server")" --first 30 --users "$users" --connections "$users" --window "$width" --delete --time 5m >"$dir/drain"
+        bench pop3 drain --target "$(pop3_of "$server")" --first 30 --users "$users" --connections "$users" --window "$width" --delete --time 5m \
+          --pids "$(pop3_pids "$server")" >"$dir/drain"
         note "drain$width-$users" "$server" "$(field per_second <"$dir/drain")"
+        note "drain$width-$users-cpu" "$server" "$(field server.cpu_seconds_per_1000 <"$dir/drain")"
         [ "$(field check.intact <"$dir/drain")" = "$messages" ] || die "$server: $(field check.intact <"$dir/drain") of $messages messages came out intact"
       done
     done
@@ -369,8 +371,10 @@ table() {
   echo "| --- | --- | --- | --- |"
   row "POP3: drain of $messages messages of 4 KiB" drain1-1 "messages/s" "%.0f" more
   row "POP3: the same, $window commands pipelined" "drain$window-1" "messages/s" "%.0f" more
+  row "POP3: CPU time for 1,000 of them, one command at a time" drain1-1-cpu s "%.3f" less
+  row "POP3: CPU time for 1,000 of them, $window commands pipelined" "drain$window-1-cpu" s "%.3f" less
   row "POP3: drain of as many from 10 maildrops at once" drain1-10 "messages/s" "%.0f" more
-  row "POP3: the same, $window commands pipelined" "drain$window-10" "messages/s" "%.0f" more
+  row "POP3: as many from 10, $window commands pipelined" "drain$window-10" "messages/s" "%.0f" more
   row "POP3: login, STAT and UIDL of $large messages, after a restart" list-cold ms "%.1f" less
   row "POP3: the same again" list-warm ms "%.1f" less
   row "POP3: repeated logins, 10 connections" login "logins/s" "%.0f" more
