@@ -49,6 +49,7 @@ type Options struct {
 	Brief bool       // open for one command: nothing expires by a configuration that may not be the daemon's
 
 	salvaged func(store.Finding) // told of each body that is set aside behind a repair; nil: Log
+	shown    *shown              // told how much of the log was replayed; nil: nobody
 
 	// For tests.
 	keepHashes      bool // do not replace cheap hashes

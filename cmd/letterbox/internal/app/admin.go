@@ -92,14 +92,14 @@ func Repair(ctx context.Context, c *config.Config, lost func(store.Finding)) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := boltstore.Repair(c.Data, lost); err != nil {
+	if err := boltstore.Repair(ctx, c.Data, lost); err != nil {
 		return noStore(c, err)
 	}
 	return nil
 }
 
-// Restore makes a store of a backup in the data folder, which must be empty or not there.
-func Restore(ctx context.Context, c *config.Config, backup io.Reader) (store.BackupReport, error) {
+// Restore makes a store of a backup in the data folder, which must be empty or not there. name is the backup's, for people.
+func Restore(ctx context.Context, c *config.Config, name string, backup io.Reader) (store.BackupReport, error) {
 	if err := BecomeOwner(c.Data); err != nil {
 		return store.BackupReport{}, err
 	}
