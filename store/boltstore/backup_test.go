@@ -104,6 +104,24 @@ func TestBackupDamaged(t *testing.T) {
 	}
 }
 
+// TestBackedUpByAClockThatWasAhead: what a clock that was ahead dated is the last backup until that clock is set right, and no longer:
+// else nobody would hear for years that none is made.
+func TestBackedUpByAClockThatWasAhead(t *testing.T) {
+	clock := &testClock{}
+	o := quiet
+	o.Now = clock.now
+	ts := newTestStore(t, o)
+	clock.advance(24 * 365 * time.Hour)
+	ts.BackedUp(clock.now())
+	clock.advance(-24 * 365 * time.Hour)
+	for _, ago := range []time.Duration{time.Hour, 2 * time.Hour} {
+		ts.BackedUp(clock.now().Add(-ago))
+		if age := clock.now().Sub(ts.Stats().LastBackup).Round(time.Minute); age != time.Hour {
+			t.Errorf("the last backup is %s old", age)
+		}
+	}
+}
+
 // TestRestoreBrokenOff: a restore that was killed while it moved the store to its place can be made again.
 func TestRestoreBrokenOff(t *testing.T) {
 	_, backup, _ := backedUp(t)
