@@ -96,7 +96,7 @@ type arrival struct {
 func (ix *index) arrivals(ctx context.Context, entries int64) (all []arrival, err error) {
 	all = make([]arrival, 0, max(entries, 0)+verifyBatch)
 	for from := []byte{}; from != nil; {
-		err := ix.db.View(func(tx *bbolt.Tx) error {
+		err := ix.view(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(bucketEntries).Cursor()
 			k, v := c.Seek(from)
 			from = nil

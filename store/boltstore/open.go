@@ -45,6 +45,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.openMail(); err != nil {
+		if isCorruptIndex(err) { // what it came across late the next start knows
+			s.condemnIndex(err)
+		}
 		return nil, err
 	}
 	s.openHistory()

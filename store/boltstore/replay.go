@@ -78,7 +78,6 @@ func (r *replayer) wait() error {
 }
 
 func (r *replayer) write(batch []*change, after state) (err error) {
-	defer damagedPage(&err)
 	pieces := parts(batch, buildBatch)
 	for i, piece := range pieces {
 		var at *state
