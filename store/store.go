@@ -197,7 +197,7 @@ type Stats struct {
 	Aliases       int       `json:"aliases"`
 	CatchAlls     int       `json:"catchalls"`
 	LogBytes      int64     `json:"log_bytes"`  // on disk
-	BodyBytes     int64     `json:"body_bytes"` // of large bodies, on disk
+	BodyBytes     int64     `json:"body_bytes"` // of large bodies, on disk; Figures alone counts them
 	IndexBytes    int64     `json:"index_bytes"`
 	FreeBytes     int64     `json:"free_bytes"`      // of the file system
 	Segments      int       `json:"segments"`        // files of the log

@@ -109,9 +109,7 @@ func verify(fs *flag.FlagSet) action {
 		}
 		return c.admin(ctx, verifyTime, func(ctx context.Context, admin store.Admin) error {
 			p := newProgress(c)
-			v, err := admin.Verify(p.of(ctx, func(done, total int64) string {
-				return fmt.Sprintf("%s of %s read", term.Octets(done), term.Octets(total))
-			}))
+			v, err := admin.Verify(p.of(ctx, octetsRead))
 			p.end()
 			if err != nil {
 				return err
@@ -132,16 +130,23 @@ func verify(fs *flag.FlagSet) action {
 	}
 }
 
+func octetsRead(done, total int64) string {
+	return fmt.Sprintf("%s of %s read", term.Octets(done), term.Octets(total))
+}
+
 // repair mends the store in the data folder and prints each loss.
 func (c *call) repair(ctx context.Context, lost *store.Verification) error {
 	cfg, err := c.config()
 	if err != nil {
 		return err
 	}
-	err = app.Repair(ctx, cfg, func(f store.Finding) {
+	p := newProgress(c)
+	err = app.Repair(p.of(ctx, octetsRead), cfg, func(f store.Finding) {
+		p.end()
 		lost.Add(f)
 		fmt.Fprintln(c.stderr, "lost:", term.Printable(f.Text))
 	})
+	p.end()
 	if err == nil && lost.Damage == 0 {
 		fmt.Fprintln(c.stderr, "nothing was lost; the index is made anew")
 	}

@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"example.org/letterbox/cmd/letterbox/internal/app"
@@ -80,7 +82,9 @@ func undelete(fs *flag.FlagSet) action {
 				return fmt.Sprintf("%d of %d messages", done, total)
 			}), address, from)
 			p.end()
-			fmt.Fprintf(c.stdout, "%d messages of %s are back\n", n, address)
+			if err == nil || n > 0 {
+				fmt.Fprintf(c.stdout, "%d messages of %s are back\n", n, address)
+			}
 			return err
 		})
 	}
@@ -106,7 +110,7 @@ func backup(fs *flag.FlagSet) action {
 		}
 		report, err := c.backUp(ctx, cfg, out)
 		if err := out.Finish(ctx, report, err); err != nil {
-			return err
+			return cantWrite(c.args[0], err)
 		}
 		lacks := leftOut(c, report)
 		if *asJSON {
@@ -115,6 +119,14 @@ func backup(fs *flag.FlagSet) action {
 		_, err = fmt.Fprintf(c.stdout, "%d messages, %d entries, %s, written and read back\n", report.Messages, report.Entries, term.Octets(report.Octets))
 		return errors.Join(err, lacks)
 	}
+}
+
+// cantWrite names the file that could not be written in place of the one that is written in its stead, and of the system's call.
+func cantWrite(name string, err error) error {
+	if failed := (*fs.PathError)(nil); errors.As(err, &failed) && strings.HasPrefix(failed.Path, name) {
+		return fmt.Errorf("can't write %s: %w", name, failed.Err)
+	}
+	return err
 }
 
 // leftOut says which messages a backup has not, and is an error where there are some.
@@ -148,11 +160,12 @@ func (c *call) backUp(ctx context.Context, cfg *config.Config, out io.Writer) (r
 
 func restore(*flag.FlagSet) action {
 	return func(ctx context.Context, c *call) error {
-		in := c.stdin
+		in, name := c.stdin, "what came in"
 		if c.args[0] != "-" {
-			file, err := os.Open(c.args[0])
+			name = c.args[0]
+			file, err := os.Open(name)
 			if err != nil {
-				return usagef("can't read %s: %v", c.args[0], errors.Unwrap(err))
+				return usagef("can't read %s: %v", name, errors.Unwrap(err))
 			}
 			defer file.Close()
 			in = file
@@ -162,7 +175,7 @@ func restore(*flag.FlagSet) action {
 			return err
 		}
 		shown := &octets{progress: newProgress(c), what: "read", r: in}
-		report, err := app.Restore(ctx, cfg, shown)
+		report, err := app.Restore(ctx, cfg, name, shown)
 		shown.end()
 		if err != nil {
 			return err

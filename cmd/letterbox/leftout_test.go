@@ -3,15 +3,30 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/boltstore"
 	"example.org/letterbox/store/secret"
 )
+
+// TestCantWrite: who names a file for a backup is told of that one, and why it can't be written.
+func TestCantWrite(t *testing.T) {
+	full := fmt.Errorf("store: %w", &fs.PathError{Op: "pwritev", Path: "/disk/mail.unfinished", Err: syscall.ENOSPC})
+	if err := cantWrite("/disk/mail", full); err.Error() != "can't write /disk/mail: no space left on device" || !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
+	}
+	elsewhere := &fs.PathError{Op: "open", Path: "/store/log", Err: syscall.EIO}
+	if err := cantWrite("/disk/mail", elsewhere); err != error(elsewhere) {
+		t.Error(err)
+	}
+}
 
 // TestBackupLacks: a backup of a store with a message that can't be read is kept, and the command fails and says
 // what it lacks.

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -64,29 +65,39 @@ type accounts struct {
 }
 
 func openAccounts(path string, storeID [16]byte, now func() time.Time) (*accounts, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: openTimeout, FreelistType: bbolt.FreelistMapType})
+	db, _, err := openBolt(path, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, accountsError(path, err)
 	}
 	a := &accounts{db: db, now: now}
 	wanted := append([]byte{accountsFormat}, storeID[:]...)
 	var dir *directory
-	err = db.Update(func(tx *bbolt.Tx) error {
-		if err := prepareAccounts(tx, wanted); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		if err := addYounger(tx); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		dir, err = readDirectory(tx)
-		return err
+	err = guarded(func() error {
+		return db.Update(func(tx *bbolt.Tx) error {
+			if err := prepareAccounts(tx, wanted); err != nil {
+				return err
+			}
+			if err := addYounger(tx); err != nil {
+				return err
+			}
+			dir, err = readDirectory(tx)
+			return err
+		})
 	})
 	if err != nil {
 		db.Close() //nolint:errcheck // err says more
-		return nil, err
+		return nil, accountsError(path, err)
 	}
 	a.dir.Store(dir)
 	return a, nil
+}
+
+// accountsError names the file, and says what helps where it is damaged: nothing else holds what it says.
+func accountsError(path string, err error) error {
+	if errors.Is(err, errPage) {
+		return fmt.Errorf("%s: %w: put a copy of this file in its place, or restore a backup", path, err)
+	}
+	return fmt.Errorf("%s: %w", path, err)
 }
 
 func prepareAccounts(tx *bbolt.Tx, wanted []byte) error {

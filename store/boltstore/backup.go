@@ -25,11 +25,11 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) (store.BackupReport, er
 	return report, err
 }
 
-// BackedUp notes when a backup was made that is whole. The youngest counts.
+// BackedUp notes when a backup was made that is whole. The youngest counts, and none that a clock dated which was ahead.
 func (s *Store) BackedUp(at time.Time) {
-	for n := at.UnixNano(); ; {
+	for n, now := at.UnixNano(), s.opt.Now().UnixNano(); ; {
 		before := s.lastBackup.Load()
-		if n <= before || s.lastBackup.CompareAndSwap(before, n) {
+		if n <= before && before <= now || s.lastBackup.CompareAndSwap(before, n) {
 			return
 		}
 	}
@@ -96,7 +96,7 @@ type arrival struct {
 func (ix *index) arrivals(ctx context.Context, entries int64) (all []arrival, err error) {
 	all = make([]arrival, 0, max(entries, 0)+verifyBatch)
 	for from := []byte{}; from != nil; {
-		err := ix.db.View(func(tx *bbolt.Tx) error {
+		err := ix.view(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(bucketEntries).Cursor()
 			k, v := c.Seek(from)
 			from = nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func TestBackupDamaged(t *testing.T) {
 	_, backup, _ := backedUp(t)
 	refused := func(what string, b []byte) {
 		t.Helper()
-		if _, err := CheckBackup(t.Context(), bytes.NewReader(b)); !errors.Is(err, ErrBackup) {
+		if _, err := CheckBackup(t.Context(), bytes.NewReader(b)); !errors.Is(err, ErrBackup) || strings.Contains(err.Error(), "EOF") {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
@@ -101,6 +102,24 @@ func TestBackupDamaged(t *testing.T) {
 	}
 	if _, err := Restore(t.Context(), dir, bytes.NewReader(backup), quiet); !errors.Is(err, ErrNotEmpty) {
 		t.Errorf("into a folder with a store: %v", err)
+	}
+}
+
+// TestBackedUpByAClockThatWasAhead: what a clock that was ahead dated is the last backup until that clock is set right, and no longer:
+// else nobody would hear for years that none is made.
+func TestBackedUpByAClockThatWasAhead(t *testing.T) {
+	clock := &testClock{}
+	o := quiet
+	o.Now = clock.now
+	ts := newTestStore(t, o)
+	clock.advance(24 * 365 * time.Hour)
+	ts.BackedUp(clock.now())
+	clock.advance(-24 * 365 * time.Hour)
+	for _, ago := range []time.Duration{time.Hour, 2 * time.Hour} {
+		ts.BackedUp(clock.now().Add(-ago))
+		if age := clock.now().Sub(ts.Stats().LastBackup).Round(time.Minute); age != time.Hour {
+			t.Errorf("the last backup is %s old", age)
+		}
 	}
 }
 

@@ -159,13 +159,21 @@ func (b *backupReader) broken(format string, args ...any) error {
 	return fmt.Errorf("%w: record %d %s", ErrBackup, b.items, fmt.Sprintf(format, args...))
 }
 
+// cutOff says that the backup ends within a record, or why it can't be read on.
+func (b *backupReader) cutOff(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return b.broken("is cut off")
+	}
+	return b.broken("can't be read: %v", err)
+}
+
 // next returns the next record; its body must be read to its end with Read before. The end has been checked when it comes.
 func (b *backupReader) next() (*backupItem, error) {
 	le := binary.LittleEndian
 	raw := make([]byte, backupRecord)
 	b.items++
 	if _, err := io.ReadFull(b.r, raw); err != nil {
-		return nil, b.broken("is cut off: %v", err)
+		return nil, b.cutOff(err)
 	}
 	if string(raw[:4]) != "LBB1" || le.Uint32(raw[48:]) != crc32.Checksum(raw[:48], castagnoli()) {
 		return nil, b.broken("has a damaged header")
@@ -178,7 +186,7 @@ func (b *backupReader) next() (*backupItem, error) {
 	}
 	head, err := readUpTo(b.r, int64(length))
 	if err != nil {
-		return nil, b.broken("is cut off: %v", err)
+		return nil, b.cutOff(err)
 	}
 	item.head = head
 	b.octets += int64(backupRecord) + int64(length) + item.size

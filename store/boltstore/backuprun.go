@@ -38,7 +38,7 @@ func (b *backupRun) messages(ctx context.Context, some []arrival, report *store.
 		return err
 	}
 	found := make([]whereabouts, len(some))
-	err := b.s.index.db.View(func(tx *bbolt.Tx) error {
+	err := b.s.index.view(func(tx *bbolt.Tx) error {
 		for i, a := range some {
 			if err := found[i].look(tx, a.id); err != nil {
 				return err
@@ -84,7 +84,7 @@ func unread(err error) error {
 // lacks notes that a message is left out, unless nobody has it any more: then what it held went meanwhile.
 func (b *backupRun) lacks(a arrival, cause error, report *store.BackupReport) error {
 	var now whereabouts
-	err := b.s.index.db.View(func(tx *bbolt.Tx) error { return now.look(tx, a.id) })
+	err := b.s.index.view(func(tx *bbolt.Tx) error { return now.look(tx, a.id) })
 	if err != nil || len(now.drops) == 0 {
 		return err
 	}
@@ -123,7 +123,7 @@ func (b *backupRun) message(a arrival, at whereabouts) (int, error) {
 	b.readAhead(at.refs.pos)
 	rec, err := b.s.log.Read(at.refs.pos, at.refs.size)
 	if errors.Is(err, fs.ErrNotExist) { // reclaimed meanwhile
-		if err := b.s.index.db.View(func(tx *bbolt.Tx) error { return at.look(tx, a.id) }); err != nil || len(at.drops) == 0 {
+		if err := b.s.index.view(func(tx *bbolt.Tx) error { return at.look(tx, a.id) }); err != nil || len(at.drops) == 0 {
 			return 0, err
 		}
 		rec, err = b.s.log.Read(at.refs.pos, at.refs.size)

@@ -16,7 +16,7 @@ import (
 
 // binned returns since when a message lies in the bins of those who deleted it; empty where nobody did.
 func (ix *index) binned(r refs) (since map[store.MaildropID]int64, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		for _, drop := range r.drops {
 			if e, _, ok := findEntry(entryKey(drop, r.seq), tx.Bucket(bucketBin)); ok {
 				if since == nil {
@@ -32,7 +32,7 @@ func (ix *index) binned(r refs) (since map[store.MaildropID]int64, err error) {
 
 // waits returns a maildrop's entry of a message that waits there.
 func (ix *index) waits(drop store.MaildropID, id store.ID) (e entry, ok bool, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		var r refs
 		if value := tx.Bucket(bucketIDs).Get(id[:]); value != nil && r.decode(id, value) {
 			e, _, ok = findEntry(entryKey(drop, r.seq), tx.Bucket(bucketEntries))
@@ -44,7 +44,7 @@ func (ix *index) waits(drop store.MaildropID, id store.ID) (e entry, ok bool, er
 
 // bins returns the maildrops whose bin holds something.
 func (ix *index) bins() (drops []store.MaildropID, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketBin).Cursor()
 		for k, _ := c.First(); k != nil; {
 			drop := store.MaildropID(binary.BigEndian.Uint64(k))

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -132,6 +133,24 @@ func (b bodies) sweep(alive func(store.ID) (bool, error), orphan func(store.ID) 
 		}
 	}
 	return nil
+}
+
+// octets is the size of all files.
+func (b bodies) octets(ctx context.Context) (sum int64, err error) {
+	entries, err := b.fs.ReadDir(b.dir)
+	for _, e := range entries {
+		info, statErr := e.Info()
+		switch {
+		case ctx.Err() != nil:
+			return 0, ctx.Err()
+		case errors.Is(statErr, fs.ErrNotExist):
+			continue // deleted meanwhile
+		case statErr != nil:
+			return 0, statErr
+		}
+		sum += info.Size()
+	}
+	return sum, err
 }
 
 // bodyReader is a message's body, in the log or in a file.

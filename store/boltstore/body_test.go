@@ -204,3 +204,21 @@ func TestRotInBody(t *testing.T) {
 		}
 	}
 }
+
+// TestFiguresOfBodies: an operator is told what the files of large bodies take.
+func TestFiguresOfBodies(t *testing.T) {
+	ts := newTestStore(t, Options{})
+	large := pattern(3*maxInMemory + 7)
+	ts.send(large)
+	ts.send([]byte("small\r\n"))
+	if f, err := ts.Figures(t.Context()); err != nil || f.BodyBytes != int64(len(large)) {
+		t.Errorf("%d octets of bodies, want %d: %v", f.BodyBytes, len(large), err)
+	}
+	ts.remove([]int{0})
+	if err := ts.indexer.settle(0); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := ts.Figures(t.Context()); err != nil || f.BodyBytes != 0 {
+		t.Errorf("%d octets of bodies behind the deletion: %v", f.BodyBytes, err)
+	}
+}

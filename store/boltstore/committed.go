@@ -42,7 +42,7 @@ func (x *indexer) brings(id store.ID) bool {
 
 // alive tells whether some maildrop has the message.
 func (ix *index) alive(id store.ID) (alive bool, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		alive = tx.Bucket(bucketIDs).Get(id[:]) != nil
 		return nil
 	})

@@ -35,7 +35,7 @@ func (c counts) plus(d counts) counts {
 // counts returns what waits in each maildrop.
 func (ix *index) counts() (map[store.MaildropID]counts, error) {
 	all := map[store.MaildropID]counts{}
-	err := ix.db.View(func(tx *bbolt.Tx) error {
+	err := ix.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketDrops).ForEach(func(k, v []byte) error {
 			all[store.MaildropID(binary.BigEndian.Uint64(k))] = decodeCounts(v)
 			return nil

@@ -276,7 +276,7 @@ func (ts *testStore) losesOne(o Options) {
 	}
 	patch(ts.T, filepath.Join(ts.dir, "log", fmt.Sprintf("%016d.seg", at.Segment)), at.Offset+82, 0xff)
 	losses := 0
-	if err := Repair(ts.dir, func(store.Finding) { losses++ }); err != nil || losses != 1 {
+	if err := Repair(ts.Context(), ts.dir, func(store.Finding) { losses++ }); err != nil || losses != 1 {
 		ts.Fatal(losses, err)
 	}
 	var err error

@@ -84,8 +84,7 @@ func (s *Store) unnoted(err error) {
 
 // foreigners returns those entries at these sequence numbers that wait and brought a UIDL.
 func (ix *index) foreigners(drop store.MaildropID, seqs []uint64) (found []entry, err error) {
-	defer damagedPage(&err)
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		for _, seq := range seqs {
 			if e, _, ok := findEntry(entryKey(drop, seq), tx.Bucket(bucketEntries)); ok && e.foreign != "" {
 				found = append(found, e)

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/seglog"
@@ -43,11 +45,16 @@ func indexBuckets() [][]byte {
 	return [][]byte{bucketMeta, bucketEntries, bucketBin, bucketIDs, bucketDrops, bucketSegments}
 }
 
-// damagedPage, deferred, makes an error of what bbolt does where a page is damaged.
-func damagedPage(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: a page is damaged: %v", errIndex, p)
-	}
+// guarded calls f, and makes an error of what bbolt does where a page is damaged: it panics, or reads behind the end of the file or of
+// its memory, by which the process would end.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPage, p)
+		}
+	}()
+	return f()
 }
 
 // openTimeout is how long bbolt waits for its own lock; the folder's lock was taken before, so nobody should hold it.
@@ -55,6 +62,9 @@ const openTimeout = 5 * time.Second
 
 // errIndex means that index.db can't be used and is to be rebuilt from the log.
 var errIndex = errors.New("index is to be rebuilt")
+
+// errPage means that a page of a bbolt file is damaged.
+var errPage = errors.New("a page is damaged")
 
 // index is index.db: for each question about mail an answer that the log could give again.
 type index struct {
@@ -71,6 +81,11 @@ type index struct {
 	took   func(time.Duration)   // told of each transaction
 }
 
+// view runs a transaction that reads.
+func (ix *index) view(f func(tx *bbolt.Tx) error) error {
+	return guarded(func() error { return ix.db.View(f) })
+}
+
 // update runs a synced transaction. After one that failed there is no other: the failed one may be visible although it never
 // reached the disk.
 func (ix *index) update(f func(tx *bbolt.Tx) error) error {
@@ -78,7 +93,7 @@ func (ix *index) update(f func(tx *bbolt.Tx) error) error {
 		return *err
 	}
 	began := time.Now()
-	err := ix.db.Update(f)
+	err := guarded(func() error { return ix.db.Update(f) })
 	if ix.took != nil {
 		ix.took(time.Since(began))
 	}
@@ -97,7 +112,7 @@ type state struct {
 
 // openIndex opens or makes index.db for the store with this id. errIndex: remove it and call again.
 func openIndex(path string, storeID [16]byte) (*index, state, error) {
-	db, file, err := openBolt(path)
+	db, file, err := openBolt(path, initialMmap())
 	if err != nil {
 		return nil, state{}, fmt.Errorf("%w: %w", errIndex, err)
 	}
@@ -110,24 +125,33 @@ func openIndex(path string, storeID [16]byte) (*index, state, error) {
 	return ix, st, nil
 }
 
-// openBolt also returns the file that the database has open, and closes.
-func openBolt(path string) (db *bbolt.DB, file *os.File, err error) {
-	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:         openTimeout,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: initialMmap(),
-		OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
-			file, err = os.OpenFile(name, flag, mode)
-			return file, err
-		},
+// openBolt also returns the file that the database has open, and closes. mapped is the size of its first place in memory, 0 for bbolt's own.
+func openBolt(path string, mapped int) (db *bbolt.DB, file *os.File, err error) {
+	err = guarded(func() error {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout:         openTimeout,
+			FreelistType:    bbolt.FreelistMapType,
+			InitialMmapSize: mapped,
+			OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+				file, err = os.OpenFile(name, flag, mode)
+				return file, err
+			},
+		})
+		return err
 	})
+	if errors.Is(err, errPage) {
+		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN) // the memory stays until the process ends, and would keep the lock
+		file.Close()                                 //nolint:errcheck // err says more
+	}
 	return db, file, err
 }
 
 func (ix *index) load(storeID [16]byte) (st state, err error) {
-	defer damagedPage(&err)
 	wanted := append([]byte{indexFormat}, storeID[:]...)
-	err = ix.db.Update(func(tx *bbolt.Tx) error {
+	err = ix.update(func(tx *bbolt.Tx) error {
+		if info, err := ix.file.Stat(); err != nil || info.Size() < tx.Size() {
+			return fmt.Errorf("%w: it is shorter than it was", errIndex)
+		}
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			return ix.create(tx, wanted)
@@ -210,8 +234,7 @@ func (ix *index) listBin(drop store.MaildropID, each func(*entry)) error {
 }
 
 func (ix *index) listIn(bucket []byte, drop store.MaildropID, counted func(counts) int64, size func(n int64), each func(*entry)) (err error) {
-	defer damagedPage(&err)
-	return ix.db.View(func(tx *bbolt.Tx) error {
+	return ix.view(func(tx *bbolt.Tx) error {
 		prefix := entryKey(drop, 0)[:8]
 		want := counted(decodeCounts(tx.Bucket(bucketDrops).Get(prefix)))
 		size(min(max(want, 0), maxPrealloc))
@@ -235,7 +258,7 @@ func (ix *index) listIn(bucket []byte, drop store.MaildropID, counted func(count
 
 // refs returns where the entries of a message are; false when nobody has it.
 func (ix *index) refs(id store.ID) (r refs, ok bool, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		value := tx.Bucket(bucketIDs).Get(id[:])
 		if ok = value != nil; ok && !r.decode(id, value) {
 			return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
@@ -247,7 +270,7 @@ func (ix *index) refs(id store.ID) (r refs, ok bool, err error) {
 
 // largestDrop returns the largest maildrop that has mail.
 func (ix *index) largestDrop() (drop store.MaildropID, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		if k, _ := tx.Bucket(bucketDrops).Cursor().Last(); len(k) == 8 {
 			drop = store.MaildropID(binary.BigEndian.Uint64(k))
 		}
@@ -257,6 +280,6 @@ func (ix *index) largestDrop() (drop store.MaildropID, err error) {
 }
 
 func isCorruptIndex(err error) bool {
-	return errors.Is(err, errIndex) || errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) ||
+	return errors.Is(err, errIndex) || errors.Is(err, errPage) || errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) ||
 		errors.Is(err, bolterrors.ErrVersionMismatch)
 }

@@ -233,8 +233,11 @@ func (x *indexer) flush() bool {
 		err := x.write(batch, at)
 		x.mu.Lock()
 		if err != nil {
-			x.err = fmt.Errorf("index: %w", err)
-			x.condemn(x.err)
+			err = fmt.Errorf("index: %w", err)
+			x.err = err
+			x.mu.Unlock() // the mark is a matter of the disk
+			x.condemn(err)
+			x.mu.Lock()
 			break
 		}
 		x.flushed = at

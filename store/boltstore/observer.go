@@ -141,8 +141,7 @@ func (m *maildrop) drained(deleted []int, seqs []uint64) {
 // oldestUnseen returns when the oldest message arrived that is in the index and in no session's snapshot, the zero time where
 // there is none. It looks at one entry of each maildrop that holds mail.
 func (ix *index) oldestUnseen(seen map[store.MaildropID]uint64) (oldest time.Time, err error) {
-	defer damagedPage(&err)
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		entries := tx.Bucket(bucketEntries).Cursor()
 		drops := tx.Bucket(bucketDrops).Cursor()
 		for key, _ := drops.First(); key != nil; key, _ = drops.Next() {

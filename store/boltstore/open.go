@@ -45,6 +45,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.openMail(); err != nil {
+		if isCorruptIndex(err) { // what it came across late the next start knows
+			s.condemnIndex(err)
+		}
 		return nil, err
 	}
 	s.openHistory()
@@ -169,7 +172,7 @@ func (s *Store) replay() (_ state, err error) {
 	if err != nil {
 		return at, err
 	}
-	replayed := replayer{index: s.index, state: at}
+	replayed := replayer{index: s.index, state: at, shown: s.opt.shown}
 	opt := seglog.Options{
 		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: knownFlags, SegmentBytes: s.opt.SegmentBytes,
 		Durable: s.durable, Synced: s.opt.Observer.Synced,

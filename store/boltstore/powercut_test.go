@@ -36,6 +36,7 @@ type indexImage struct {
 // recording is a run of a store whose changes were recorded.
 type recording struct {
 	*testing.T
+	dir      string
 	rec      *vfstest.Recorder
 	ready    int // changes before the run
 	accounts []byte
@@ -70,7 +71,7 @@ func (r *recording) begin() error {
 // record makes a run: deliveries from two sides, drains, large bodies, reclaim.
 func record(t *testing.T) *recording {
 	dir := scratch(t)
-	r := &recording{T: t, rec: vfstest.NewRecorder(dir), fates: map[store.ID]*fate{}, scratch: scratch(t)}
+	r := &recording{T: t, dir: dir, rec: vfstest.NewRecorder(dir), fates: map[store.ID]*fate{}, scratch: scratch(t)}
 	s, err := Open(dir, Options{
 		Create: true, FS: r.rec, SegmentBytes: 24 << 10, BodyMemory: 2 * firstPiece, reclaimInterval: 2 * time.Millisecond,
 		beforeApply: r.begin, afterApply: r.snapshot,
@@ -165,6 +166,11 @@ func (r *recording) cut(name string, n int, keep vfstest.Keep) {
 		}
 	}
 	os.WriteFile(filepath.Join(dir, "index.db"), index, 0o600)
+	r.check(name, n, dir)
+}
+
+// check opens what is left in dir, and holds it against what was acknowledged after n changes.
+func (r *recording) check(name string, n int, dir string) {
 	s, err := Open(dir, Options{reclaimInterval: time.Hour})
 	if err != nil {
 		r.Errorf("%s after %d changes: %v", name, n, err)

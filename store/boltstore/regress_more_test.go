@@ -27,7 +27,7 @@ func TestCountersAfterRepair(t *testing.T) {
 	ts.Close()
 	flip(t, filepath.Join(ts.dir, "log", "0000000000000002.seg"), at.Offset+10)
 	n := 0
-	if err := Repair(ts.dir, func(store.Finding) { n++ }); err != nil {
+	if err := Repair(t.Context(), ts.dir, func(store.Finding) { n++ }); err != nil {
 		t.Fatal(err)
 	}
 	ts.Store = openTest(t, ts.dir, quiet)

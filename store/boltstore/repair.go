@@ -16,19 +16,33 @@ import (
 
 // Repair rebuilds the index in dir from the log, leaving out of the log what can't be read, and tells found of each loss.
 // What stood in files of its own, large bodies, is kept in the folder salvaged when the record of its message is lost.
-// No other process may hold the folder. The store opens afterwards, unless the files that hold no mail are damaged.
-func Repair(dir string, found func(store.Finding)) error {
-	if err := repairLog(dir, found); err != nil {
+// No other process may hold the folder. The store opens afterwards, unless the files that hold no mail are damaged. ctx says who
+// is told how far it is, in octets of the log, which is read twice, and ends nothing.
+func Repair(ctx context.Context, dir string, found func(store.Finding)) error {
+	shown := newShown(ctx, 2*logOctets(dir))
+	if err := repairLog(dir, shown, found); err != nil {
 		return err
 	}
-	s, err := Open(dir, Options{salvaged: found})
+	s, err := Open(dir, Options{salvaged: found, shown: shown})
 	if err != nil {
 		return err
 	}
+	shown.end()
 	return errors.Join(s.countLoss(), s.Close())
 }
 
-func repairLog(dir string, found func(store.Finding)) error {
+// logOctets is the size of the log's files, as far as it can be told.
+func logOctets(dir string) (sum int64) {
+	entries, _ := os.ReadDir(filepath.Join(dir, "log"))
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			sum += info.Size()
+		}
+	}
+	return sum
+}
+
+func repairLog(dir string, shown *shown, found func(store.Finding)) error {
 	if _, err := os.Stat(filepath.Join(dir, identityFile)); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s", ErrNoStore, dir)
 	}
@@ -46,7 +60,7 @@ func repairLog(dir string, found func(store.Finding)) error {
 		return err
 	}
 	lost := false
-	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: knownFlags}
+	opt := seglog.Options{FS: vfs.OS{}, Store: id.storeID(), Key: id.Key, Flags: knownFlags, Passed: shown.add}
 	err = seglog.Repair(filepath.Join(dir, "log"), knownDurable(dir, id), opt, func(c *seglog.Corrupt) {
 		lost = true
 		f := store.Finding{Text: c.Error()}

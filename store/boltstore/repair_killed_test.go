@@ -88,7 +88,7 @@ func TestRepairKilled(t *testing.T) {
 	m.Close()
 	ts.send([]byte("later\r\n"))
 	ts.reclaim()
-	if err := errors.Join(ts.Close(), Repair(ts.dir, func(store.Finding) {})); err != nil {
+	if err := errors.Join(ts.Close(), Repair(t.Context(), ts.dir, func(store.Finding) {})); err != nil {
 		t.Fatal(err)
 	}
 	ts.Store = openTest(t, ts.dir, quiet)

@@ -8,6 +8,7 @@ import (
 type replayer struct {
 	index   *index
 	state   state
+	shown   *shown
 	pending []*change
 	writing chan error // of the batch that is being applied; nil: none is
 
@@ -47,6 +48,7 @@ func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after se
 		c.recipients, r.recipients = c.recipients[:n:n], r.recipients[n:]
 	}
 	r.pending = append(r.pending, c)
+	r.shown.add(c.size)
 	r.state.pass([]*change{c}, after)
 	if len(r.pending) < buildBatch {
 		return nil
@@ -76,7 +78,6 @@ func (r *replayer) wait() error {
 }
 
 func (r *replayer) write(batch []*change, after state) (err error) {
-	defer damagedPage(&err)
 	pieces := parts(batch, buildBatch)
 	for i, piece := range pieces {
 		var at *state

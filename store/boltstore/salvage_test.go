@@ -48,7 +48,7 @@ func withoutLargeRecord(t *testing.T) (ts *testStore, large store.ID, body []byt
 func TestRepairKeepsBody(t *testing.T) {
 	ts, large, body := withoutLargeRecord(t)
 	said := 0
-	err := Repair(ts.dir, func(f store.Finding) {
+	err := Repair(t.Context(), ts.dir, func(f store.Finding) {
 		if f.Message == large.String() && strings.Contains(f.Text, filepath.Join("salvaged", large.String())) {
 			said++
 		}
@@ -67,11 +67,11 @@ func TestRepairKeepsBody(t *testing.T) {
 func TestRepairCutOff(t *testing.T) {
 	for name, again := range map[string]func(dir string) error{
 		"and the store is opened": func(string) error { return nil },
-		"and repaired again":      func(dir string) error { return Repair(dir, func(store.Finding) {}) },
+		"and repaired again":      func(dir string) error { return Repair(t.Context(), dir, func(store.Finding) {}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ts, large, body := withoutLargeRecord(t)
-			if err := errors.Join(repairLog(ts.dir, func(store.Finding) {}), again(ts.dir)); err != nil {
+			if err := errors.Join(repairLog(ts.dir, nil, func(store.Finding) {}), again(ts.dir)); err != nil {
 				t.Fatal(err)
 			}
 			ts.Store = openTest(t, ts.dir, quiet)
@@ -90,7 +90,7 @@ func TestRepairWithoutLoss(t *testing.T) {
 	if err := errors.Join(ts.Close(), os.WriteFile(orphan, []byte("half\r\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Repair(ts.dir, func(f store.Finding) { t.Error(f.Text) }); err != nil {
+	if err := Repair(t.Context(), ts.dir, func(f store.Finding) { t.Error(f.Text) }); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{orphan, filepath.Join(ts.dir, "salvaged"), filepath.Join(ts.dir, repairMark)} {

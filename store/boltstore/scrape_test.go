@@ -1,11 +1,17 @@
 package boltstore
 
 import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.org/letterbox/store"
+	"example.org/letterbox/store/vfs"
 )
 
 // scraped is what a scrape asks the store for.
@@ -157,6 +163,55 @@ func TestAlive(t *testing.T) {
 		}
 		lock.Unlock()
 		<-done
+	}
+}
+
+// slowMark is a disk that does not come to an end with the mark of an index that can't be written.
+type slowMark struct {
+	vfs.OS
+	began, goOn chan struct{}
+}
+
+func (s *slowMark) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if strings.HasPrefix(filepath.Base(name), condemnedFile) {
+		close(s.began)
+		<-s.goOn
+	}
+	return s.OS.OpenFile(name, flag, perm)
+}
+
+// TestAliveBesideACondemnedIndex: while the disk is slow to take down that the index can't be written, nobody waits for it who
+// needs no disk: neither a receiver that looks at a quota nor the watchdog, which would end the process in front of the mark.
+func TestAliveBesideACondemnedIndex(t *testing.T) {
+	disk := &slowMark{began: make(chan struct{}), goOn: make(chan struct{})}
+	var broken atomic.Bool
+	o := quiet
+	o.FS = disk
+	o.beforeApply = func() error {
+		if broken.Load() {
+			return errors.New("the disk is broken")
+		}
+		return nil
+	}
+	ts := newTestStore(t, o)
+	defer close(disk.goOn)
+	broken.Store(true)
+	ts.send([]byte("mail\r\n"))
+	go ts.indexer.settle(0) //nolint:errcheck // it is there to hurry
+	<-disk.began
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ts.Alive()
+		ts.indexer.holds(ts.drop)
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Error("the lock of the index is held while the disk works")
+	}
+	if ts.Health() == nil {
+		t.Error("the store takes mail as if nothing were")
 	}
 }
 

@@ -49,6 +49,7 @@ type Options struct {
 	Brief bool       // open for one command: nothing expires by a configuration that may not be the daemon's
 
 	salvaged func(store.Finding) // told of each body that is set aside behind a repair; nil: Log
+	shown    *shown              // told how much of the log was replayed; nil: nobody
 
 	// For tests.
 	keepHashes      bool // do not replace cheap hashes
@@ -246,8 +247,12 @@ func (s *Store) release() error {
 // StoreID names this store, for those who connect to it.
 func (s *Store) StoreID() string { return hex.EncodeToString(s.id.Store) }
 
-// Figures implements store.Admin.
-func (s *Store) Figures(ctx context.Context) (store.Stats, error) { return s.Stats(), ctx.Err() }
+// Figures implements store.Admin. What it has beyond Stats costs a look at each large body.
+func (s *Store) Figures(ctx context.Context) (stats store.Stats, err error) {
+	stats = s.Stats()
+	stats.BodyBytes, err = s.bodies.octets(ctx)
+	return stats, err
+}
 
 // Stats returns the store's counters. It takes no lock that a delivery takes, and asks the index for one thing alone, in a
 // transaction of its own that no delivery waits for.

@@ -70,7 +70,7 @@ func (a *applier) use(number uint64) (*usage, error) {
 // usage returns what is known of all segments.
 func (ix *index) usage() (map[uint64]usage, error) {
 	all := map[uint64]usage{}
-	err := ix.db.View(func(tx *bbolt.Tx) error {
+	err := ix.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketSegments).ForEach(func(k, v []byte) error {
 			var u usage
 			if !u.decode(v) {

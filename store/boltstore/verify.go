@@ -85,7 +85,7 @@ func (v *verifier) index() error {
 
 // unseen returns, of some ids from one on, those that do not fit what was seen, and where to go on.
 func (v *verifier) unseen(from []byte) (ids []store.ID, next []byte, err error) {
-	err = v.s.index.db.View(func(tx *bbolt.Tx) error {
+	err = v.s.index.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketIDs).Cursor()
 		n := 0
 		var r refs
@@ -150,7 +150,7 @@ func (v *verifier) orphaned(pos seglog.Pos) error {
 	if err != nil {
 		return err
 	}
-	return v.s.index.db.View(func(tx *bbolt.Tx) error {
+	return v.s.index.view(func(tx *bbolt.Tx) error {
 		if tx.Bucket(bucketIDs).Get(c.id[:]) != nil {
 			return nil
 		}
@@ -198,7 +198,7 @@ func (v *verifier) holds(id store.ID, r refs) error {
 	if err != nil {
 		return err
 	}
-	return v.s.index.db.View(func(tx *bbolt.Tx) error { return entriesFit(tx, &rec.Header, &m, id, &r) })
+	return v.s.index.view(func(tx *bbolt.Tx) error { return entriesFit(tx, &rec.Header, &m, id, &r) })
 }
 
 // entriesFit holds the entries of a message against its record.
@@ -244,7 +244,7 @@ func (v *verifier) count() error {
 		calm <- gentle{s: v.s, others: verifyWorkers - 1}
 	}
 	return inParallel(v.ctx, slices.Sorted(maps.Keys(drops)), func(ctx context.Context, drop store.MaildropID) error {
-		err := v.s.index.db.View(func(tx *bbolt.Tx) error { return v.maildrop(tx, drop) })
+		err := v.s.index.view(func(tx *bbolt.Tx) error { return v.maildrop(tx, drop) })
 		g := <-calm
 		err = errors.Join(err, g.rest(ctx), ctx.Err())
 		calm <- g
@@ -271,7 +271,7 @@ func (s *Store) balance() (listed, want counts, err error) {
 
 // balance returns, of one moment, what all maildrops count together and what the counters say.
 func (ix *index) balance() (listed counts, t totals, err error) {
-	err = ix.db.View(func(tx *bbolt.Tx) error {
+	err = ix.view(func(tx *bbolt.Tx) error {
 		var st state
 		if !st.decode(tx.Bucket(bucketMeta).Get(keyState)) {
 			return errIndex

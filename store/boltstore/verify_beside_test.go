@@ -2,9 +2,13 @@ package boltstore
 
 import (
 	"context"
+	"io/fs"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"example.org/letterbox/store/vfs"
 )
 
 // atFirstLook is a context that calls f when it is first asked.
@@ -95,5 +99,57 @@ func TestVerifyBesideLargeDeletion(t *testing.T) {
 	}
 	if off, err := ts.Mismatch(); err != nil || off != 0 {
 		t.Errorf("afterwards the counters are off by %d: %v", off, err)
+	}
+}
+
+// atFirstSize calls f when it is asked for the size of a file, once after it was armed.
+type atFirstSize struct {
+	vfs.OS
+	armed atomic.Bool
+	f     func()
+}
+
+func (a *atFirstSize) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	file, err := a.OS.OpenFile(name, flag, perm)
+	return sizedFile{file, a}, err
+}
+
+type sizedFile struct {
+	vfs.File
+	of *atFirstSize
+}
+
+func (s sizedFile) Size() (int64, error) {
+	if s.of.armed.CompareAndSwap(true, false) {
+		s.of.f()
+	}
+	return s.File.Size()
+}
+
+// TestVerifyBesideARoll: a segment that is sealed while verify looks which ones are is read like any other.
+func TestVerifyBesideARoll(t *testing.T) {
+	disk := &atFirstSize{}
+	o := quiet
+	o.FS = disk
+	ts := newTestStore(t, o)
+	sent := int64(0)
+	for ts.log.Counts().Segments < 4 {
+		ts.send(pattern(8000))
+		sent++
+	}
+	ts.send(pattern(8000))
+	before := ts.log.Counts().Segments
+	disk.f = func() {
+		for ts.log.Counts().Segments == before {
+			ts.send(pattern(8000))
+		}
+		if err := ts.indexer.settle(0); err != nil {
+			t.Error(err)
+		}
+	}
+	disk.armed.Store(true)
+	v, err := ts.Verify(t.Context())
+	if err != nil || v.Damage != 0 || v.Records < sent+1 {
+		t.Errorf("%d records were read of %d and more: %v, %v", v.Records, sent+1, v.Findings, err)
 	}
 }

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,6 +116,35 @@ func TestVerifyTellsProgress(t *testing.T) {
 	}
 	if last := told[len(told)-1]; last[0] != last[1] || last[0] < 3000 {
 		t.Errorf("told %v at the end", last)
+	}
+}
+
+// TestRepairTellsProgress: from nothing to all of the log, which is read twice, also where some of it is lost.
+func TestRepairTellsProgress(t *testing.T) {
+	ts := newTestStore(t, quiet)
+	for range 20 {
+		ts.send(pattern(8000))
+	}
+	place := ts.pick().places[2].pos()
+	if err := ts.Close(); err != nil {
+		t.Fatal(err)
+	}
+	size := logOctets(ts.dir)
+	flip(t, filepath.Join(ts.dir, "log", fmt.Sprintf("%016d.seg", place.Segment)), place.Offset+20)
+	var told [][2]int64
+	ctx := store.WithProgress(t.Context(), func(done, total int64) { told = append(told, [2]int64{done, total}) })
+	lost := 0
+	if err := Repair(ctx, ts.dir, func(store.Finding) { lost++ }); err != nil || lost != 1 || len(told) < 40 {
+		t.Fatalf("%d are lost, told %v, %v", lost, told, err)
+	}
+	for i, now := range told {
+		if now[1] != 2*size || i > 0 && now[0] < told[i-1][0] {
+			t.Fatalf("told %v", told)
+		}
+	}
+	last, before := told[len(told)-1][0], told[len(told)-2][0]
+	if last != 2*size || before < last-9000 {
+		t.Errorf("told %d and %d of %d at the end", before, last, 2*size)
 	}
 }
 

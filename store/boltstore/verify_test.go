@@ -162,7 +162,7 @@ func TestRot(t *testing.T) {
 			if !strings.Contains(err.Error(), "segment") && !strings.Contains(err.Error(), ".seg") {
 				t.Fatalf("refused without naming the place: %v", err)
 			}
-			if err := Repair(dir, func(store.Finding) { lost++ }); err != nil {
+			if err := Repair(t.Context(), dir, func(store.Finding) { lost++ }); err != nil {
 				t.Fatal(err)
 			}
 			if lost == 0 {
@@ -220,7 +220,7 @@ func TestSegmentLost(t *testing.T) {
 		t.Fatalf("opened, or does not say which: %v", err)
 	}
 	var found []store.Finding
-	err = Repair(ts.dir, func(f store.Finding) {
+	err = Repair(t.Context(), ts.dir, func(f store.Finding) {
 		if f.Message == "" { // else it is the large message, if it stood there
 			found = append(found, f)
 		}
@@ -250,7 +250,7 @@ func TestRepairAtTheEnd(t *testing.T) {
 			}
 			flip(t, filepath.Join(ts.dir, "log", fmt.Sprintf("%016d.seg", last.Segment)), last.Offset+at)
 			var found []store.Finding
-			if err := Repair(ts.dir, func(f store.Finding) { found = append(found, f) }); err != nil {
+			if err := Repair(t.Context(), ts.dir, func(f store.Finding) { found = append(found, f) }); err != nil {
 				t.Fatal(err)
 			}
 			ts.Store = openTest(t, ts.dir, quiet)

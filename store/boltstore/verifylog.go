@@ -14,12 +14,12 @@ import (
 
 // log reads every record up to what the index holds.
 func (v *verifier) log() error {
+	st, _ := v.s.indexer.snapshot() // before it is looked which segments are sealed: the one that it ends in may be so by then
+	v.last = st.lastID
 	sealed, err := v.s.log.Sealed()
 	if err != nil {
 		return err
 	}
-	st, _ := v.s.indexer.snapshot()
-	v.last = st.lastID
 	ends := []seglog.Pos{}
 	total := st.mark.Offset
 	for _, seg := range sealed {

@@ -43,6 +43,8 @@ type Options struct {
 	// Enter is told, while Open replays a segment from its beginning, of the totals and the note in its header. The totals
 	// stand for all that happened before, also in segments that were dropped.
 	Enter func(Totals, [16]byte)
+	// Passed is told by Repair how many octets of the log it has looked at since the last time.
+	Passed func(octets int64)
 }
 
 func (o *Options) defaults() {
@@ -66,6 +68,9 @@ func (o *Options) defaults() {
 	}
 	if o.Note == nil {
 		o.Note = func() [16]byte { return [16]byte{} }
+	}
+	if o.Passed == nil {
+		o.Passed = func(int64) {}
 	}
 	if o.Totals == nil {
 		o.Totals = func() Totals { return Totals{} }

@@ -137,7 +137,10 @@ func (r *repair) segment(number uint64, last bool, seal Mark) error {
 // durable is no loss: the next Open decides over it.
 func (r *repair) salvage(sc *scanner, last bool, durable int64) (records []*found, lost int, err error) {
 	var losses []*Corrupt
+	passed := int64(0)
 	for {
+		r.log.opt.Passed(sc.off - passed)
+		passed = sc.off
 		f := new(found)
 		err := sc.next(f)
 		if errors.Is(err, io.EOF) {

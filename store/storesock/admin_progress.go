@@ -16,6 +16,10 @@ const progressEvery = 100 * time.Millisecond
 
 const progressSize = 16
 
+// maxUnread is what a client may have left unread, in octets of the kernel's memory, and still be told more. One whose terminal takes
+// nothing keeps nobody waiting so, and there is room for its answer.
+const maxUnread = 16 << 10
+
 // asksProgress tells whether the caller wants to know, and the owner can say.
 func (a *AdminClient) asksProgress(ctx context.Context) bool {
 	_, asked := store.ProgressOf(ctx)
@@ -43,7 +47,7 @@ func (c *wire) tellProgress(ctx context.Context, q *adminRequest) context.Contex
 	broken := false // the answer finds that out too
 	return store.WithProgress(ctx, func(done, total int64) {
 		now := time.Now()
-		if broken || now.Sub(last) < progressEvery && done < total {
+		if broken || now.Sub(last) < progressEvery && done < total || unread(c.conn) > maxUnread {
 			return
 		}
 		last = now

@@ -3,6 +3,7 @@ package storesock
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -60,6 +61,48 @@ func TestAdminProgress(t *testing.T) {
 	both(t.Context())
 	if s.asked || told != nil {
 		t.Errorf("told %v who did not ask", told)
+	}
+}
+
+// chatterer is a store that tells more than a socket holds.
+type chatterer struct {
+	*memory
+	through chan struct{}
+}
+
+func (s *chatterer) Verify(ctx context.Context) (store.Verification, error) {
+	tell, _ := store.ProgressOf(ctx)
+	for range 20_000 {
+		tell(1<<40, 1<<40)
+	}
+	close(s.through)
+	return s.memory.Verify(ctx)
+}
+
+// TestProgressIsNotWaitedFor: a client whose terminal takes nothing, as over a connection that sleeps with a laptop, does not hold up
+// what it asked for, and has the answer once it is awake.
+func TestProgressIsNotWaitedFor(t *testing.T) {
+	s := &chatterer{memory: &memory{}, through: make(chan struct{})}
+	path, _ := start(t, newServer(s))
+	c := rawDial(t, path)
+	w := newWire(c, time.Minute)
+	h, err := w.greeting(adminService)
+	if err = errors.Join(err, w.greet(hello{Service: adminService}), w.writeMessage(adminRequest{Op: opVerify, Progress: true})); err != nil || !h.Progress {
+		t.Fatal(h, err)
+	}
+	select {
+	case <-s.through:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the work waits for who is told of it")
+	}
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	var answer adminAnswer
+	err = w.readAnswer(progressReader{func(int64, int64) { told++ }}, 0, &answer)
+	if err != nil || answer.Verification == nil || answer.Verification.Damage != 1 || told == 0 {
+		t.Errorf("told %d times, %+v, %v", told, answer.Verification, err)
 	}
 }
 

@@ -107,7 +107,7 @@ func TestNoStore(t *testing.T) {
 	for _, args := range [][]string{{"user", "list"}, {"alias", "list"}, {"user", "add", alice, "--generate"}, {"catchall", "list"}} {
 		cmd := letterbox(t, append(args, "--data", data)...)
 		code, text := exit(t, cmd)
-		want := "no store at " + data + " (from --data); did you mean --data?"
+		want := "no store at " + data + " (from --data): is that its folder?"
 		if code == 0 || !strings.Contains(text, want) {
 			t.Errorf("%v: exit code %d, %q, want %q", args, code, text, want)
 		}

@@ -92,14 +92,14 @@ func Repair(ctx context.Context, c *config.Config, lost func(store.Finding)) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := boltstore.Repair(c.Data, lost); err != nil {
+	if err := boltstore.Repair(ctx, c.Data, lost); err != nil {
 		return noStore(c, err)
 	}
 	return nil
 }
 
-// Restore makes a store of a backup in the data folder, which must be empty or not there.
-func Restore(ctx context.Context, c *config.Config, backup io.Reader) (store.BackupReport, error) {
+// Restore makes a store of a backup in the data folder, which must be empty or not there. name is the backup's, for people.
+func Restore(ctx context.Context, c *config.Config, name string, backup io.Reader) (store.BackupReport, error) {
 	if err := BecomeOwner(c.Data); err != nil {
 		return store.BackupReport{}, err
 	}
@@ -107,8 +107,9 @@ func Restore(ctx context.Context, c *config.Config, backup io.Reader) (store.Bac
 	switch {
 	case errors.Is(err, boltstore.ErrNotEmpty):
 		err = &InputError{fmt.Sprintf("%v: name another folder with --data, or move that one away", err), err}
-	case errors.Is(err, boltstore.ErrBackup), err == nil:
-	default:
+	case errors.Is(err, boltstore.ErrBackup):
+		err = fmt.Errorf("%s is %w; nothing was restored", name, err)
+	case err != nil:
 		err = folderError(c.Data, c.Source("data"), err)
 	}
 	return report, err
@@ -117,7 +118,11 @@ func Restore(ctx context.Context, c *config.Config, backup io.Reader) (store.Bac
 // noStore says where no store was found, because a path that is mistyped or relative to the wrong folder is the usual cause.
 func noStore(c *config.Config, err error) error {
 	if errors.Is(err, boltstore.ErrNoStore) {
-		return fmt.Errorf("no store at %s (from %s); did you mean --data?", c.Data, c.Source("data"))
+		hint := "name the folder of one with --data"
+		if c.Source("data") == "--data" {
+			hint = "is that its folder? letterbox serve makes a new one there"
+		}
+		return fmt.Errorf("no store at %s (from %s): %s", c.Data, c.Source("data"), hint)
 	}
 	return folderError(c.Data, c.Source("data"), err)
 }

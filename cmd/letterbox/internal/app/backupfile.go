@@ -65,9 +65,14 @@ func newBackupFile(fsys vfs.FS, name string, leave int64) (*BackupFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock, _, err := lockBackup(unfinished)
-	if err != nil {
+	lock, busy, err := lockBackup(unfinished)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // between the two calls another has removed ours, as below
+		return nil, errors.Join(errBusy, file.Close())
+	case err != nil:
 		return nil, errors.Join(err, file.Close(), fsys.Remove(unfinished))
+	case busy, !same(file, lock): // or put its own there
+		return nil, errors.Join(errBusy, lock.Close(), file.Close())
 	}
 	return &BackupFile{fs: fsys, file: file, lock: lock, name: name, leave: leave}, nil
 }
@@ -105,6 +110,17 @@ func lockBackup(name string) (lock *os.File, busy bool, err error) {
 		return nil, false, err
 	}
 	return lock, errors.Is(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK), nil
+}
+
+// same tells whether both are one file, as far as a file system says.
+func same(file vfs.File, lock *os.File) bool {
+	of, ok := file.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return true
+	}
+	ours, err := of.Stat()
+	there, lockErr := lock.Stat()
+	return err != nil || lockErr != nil || os.SameFile(ours, there)
 }
 
 // Write appends p.

@@ -10,6 +10,7 @@ import (
 
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/boltstore"
+	"example.org/letterbox/store/vfs"
 )
 
 // A backup holds everybody's mail and the hashes of their passwords. What somebody else put where it is written, a link, a file
@@ -48,6 +49,53 @@ func TestBackupFileIsOurs(t *testing.T) {
 				t.Errorf("it is left: %v", err)
 			}
 		})
+	}
+}
+
+// between is the moment between the making of a backup's file and its lock, in which another begins one of the same name.
+type between struct {
+	vfs.OS
+	other func()
+}
+
+func (b *between) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	file, err := b.OS.OpenFile(name, flag, perm)
+	b.other()
+	return file, err
+}
+
+// Two backups of one name that begin in the same moment: one of them is refused, and leaves the other's file.
+func TestBackupFilesAtOnce(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "backup")
+	for what, other := range map[string]func() (close func() error, err error){
+		"and locks its own": func() (func() error, error) {
+			second, err := newBackupFile(vfs.OS{}, name, 0)
+			if err != nil {
+				return nil, err
+			}
+			return func() error { second.Finish(t.Context(), store.BackupReport{}, errors.New("enough")); return nil }, nil //nolint:errcheck // it gives that error back
+		},
+		"and locks it later": func() (func() error, error) {
+			err := errors.Join(os.Remove(name+backupUnfinished), os.WriteFile(name+backupUnfinished, nil, 0o600))
+			return func() error { return os.Remove(name + backupUnfinished) }, err
+		},
+	} {
+		var done func() error
+		_, err := newBackupFile(&between{other: func() {
+			var err error
+			if done, err = other(); err != nil {
+				t.Fatalf("%s: the other: %v", what, err)
+			}
+		}}, name, 0)
+		if !errors.Is(err, errBusy) {
+			t.Errorf("%s: the first goes on: %v", what, err)
+		}
+		if _, err := os.Lstat(name + backupUnfinished); err != nil {
+			t.Errorf("%s: the other's file: %v", what, err)
+		}
+		if err := done(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
