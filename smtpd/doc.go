@@ -7,6 +7,8 @@
 //   - the guard, a net.Conn below TLS, owns deadlines, caps, sticky errors and closing;
 //   - the tap, the server's Debug writer, follows the plain text in both directions, also inside STARTTLS. It knows which
 //     octets are commands, how many a BDAT announced, and when go-smtp is about to take a body for commands;
+//   - content reads what follows DATA from the guard, in place of go-smtp's reader, which takes it octet by octet; not under
+//     TLS, where the guard can give nothing back;
 //   - the budget, a part of the guard, counts what a session costs without bringing mail, slows it down and ends it;
 //   - the session answers go-smtp's callbacks, and a transfer carries one message into the store, through a body that makes
 //     its lines canonical and reads its header meanwhile.

@@ -63,6 +63,35 @@ func (s dotState) next(b byte) dotState {
 	}
 }
 
+// unstuff moves the octets of p that go-smtp's reader gives away to the beginning of p, and returns how many they are: of
+// those at the beginning of a line it drops the dot, and CR and LF of what may be the end.
+func (s dotState) unstuff(p []byte) int {
+	n := 0
+	for at := 0; at < len(p); {
+		if s == dotData {
+			more := bytes.IndexByte(p[at:], '\r')
+			if more < 0 {
+				more = len(p) - at
+			}
+			if n < at {
+				copy(p[n:], p[at:at+more])
+			}
+			n += more
+			if at += more; at == len(p) {
+				break
+			}
+		}
+		next := s.next(p[at])
+		if next != dotDot && next != dotDotCR && next != dotEnd {
+			p[n] = p[at]
+			n++
+		}
+		s = next
+		at++
+	}
+	return n
+}
+
 func (d *dots) remember(p []byte) {
 	if len(p) >= len(d.tail) {
 		copy(d.tail[:], p[len(p)-len(d.tail):])

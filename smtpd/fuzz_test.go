@@ -98,11 +98,14 @@ func FuzzSession(f *testing.F) {
 		} {
 			f.Add([]byte(s), uint8(state), false)
 			f.Add([]byte(s), uint8(state), true)
+			f.Add([]byte(s), uint8(state)|0x80, false)
+			f.Add([]byte(s), uint8(state)|0x80, true)
 		}
 	}
 	serverTLS, _ := testTLS(f)
 	f.Fuzz(func(t *testing.T, in []byte, state uint8, lmtp bool) {
-		before := sessionStates()[int(state)%len(sessionStates())]
+		waits := state >= 0x80 // for the replies to what was said before
+		before := sessionStates()[int(state&0x7f)%len(sessionStates())]
 		if lmtp {
 			before = strings.Replace(before, "EHLO", "LHLO", 1)
 		}
@@ -115,7 +118,12 @@ func FuzzSession(f *testing.F) {
 		greeted := make(chan struct{})
 		go func() {
 			<-greeted
-			mine.Write(append([]byte(before), in...))
+			if waits {
+				mine.Write([]byte(before)) // is read in one piece
+				mine.Write(in)
+			} else {
+				mine.Write(append([]byte(before), in...))
+			}
 			// A pipe has no half-close: an idle server is what a quiet client sees.
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()

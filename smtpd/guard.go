@@ -29,6 +29,7 @@ type guard struct {
 
 	sending sync.Mutex // over LMTP go-smtp writes replies while it reads; taken before mu
 	unsent  []byte     // replies that wait, at most heldReplies
+	left    []byte     // read behind a content, for the next Read; by the reading goroutine only
 
 	mu       sync.Mutex
 	tap      tap
@@ -40,6 +41,7 @@ type guard struct {
 	octets   int64         // read in it
 	started  time.Time
 	sealed   bool // nothing but TLS records leaves any more
+	taken    bool // a content was read to its end, by content
 	busy     bool // a transaction is under way
 	stopping bool
 	ending   *ending
@@ -54,8 +56,19 @@ func newGuard(raw net.Conn, sid string, r *rules) *guard {
 	return &guard{raw: raw, sid: sid, rules: r, over: make(chan struct{}), woken: make(chan struct{}), started: now, since: now, moved: now}
 }
 
-// Read returns what the client sent, or the error that ends the session.
+// Read returns what the client sent, or the error that ends the session; and errTaken where content has read it.
 func (g *guard) Read(p []byte) (int, error) {
+	if g.passContent() {
+		return 0, errTaken
+	}
+	if len(g.left) > 0 && !g.beforeRead() {
+		return g.takeLeft(p), nil
+	}
+	return g.receive(p)
+}
+
+// receive reads from the connection.
+func (g *guard) receive(p []byte) (int, error) {
 	for len(p) > 0 {
 		g.flush()
 		if g.beforeRead() {
@@ -134,6 +147,7 @@ func (g *guard) nextLine() (secured bool) {
 		return false
 	}
 	secured = g.mode == inHandshake
+	g.taken = false
 	g.handle(g.tap.expectLine())
 	g.enter()
 	return secured

@@ -51,6 +51,7 @@ type tap struct {
 	statusAt int
 	code     int // the last reply
 
+	early bool // some content came before the 354
 	dots  dots
 	width width
 	wire  int64 // octets of the message under way, as they came
@@ -146,6 +147,18 @@ func (t *tap) input(p []byte) event {
 		p = p[n:]
 	}
 	return noEvent
+}
+
+// content follows octets of DATA that go-smtp does not read, and returns how many belong to the content and its end, and how
+// many of them stay when its stuffing is taken out; they are moved to the beginning of p.
+func (t *tap) content(p []byte) (kept, taken int, e event) {
+	before := t.dots.state
+	taken = t.dots.scan(p)
+	t.wire += int64(taken)
+	if t.width.over(p[:taken]) {
+		return 0, taken, wideLine
+	}
+	return before.unstuff(p[:taken]), taken, noEvent
 }
 
 // line takes octets of a command line, up to its LF.
@@ -265,7 +278,7 @@ func (t *tap) reply() event {
 		t.mode = inHandshake
 		return startTLS
 	case t.code == 354:
-		t.mode, t.dots, t.width, t.wire = inData, dots{}, 0, 0
+		t.mode, t.dots, t.width, t.wire, t.early = inData, dots{}, 0, 0, len(t.pending) > 0
 		t.replay()
 	case t.bdat:
 		return t.chunkReply()

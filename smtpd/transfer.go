@@ -33,6 +33,9 @@ func (s *session) transfer(r io.Reader) error {
 	}
 	defer s.end(tx)
 	_, chunked := r.(*io.PipeReader) // go-smtp reads DATA itself, and hands over the chunks of BDAT through a pipe
+	if !chunked && s.guard.canTake() {
+		r = content{s.guard}
+	}
 	t := &transfer{session: s, tx: tx, chunked: chunked, started: time.Now()}
 	err := t.run(r)
 	t.report(err)

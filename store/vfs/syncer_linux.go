@@ -47,10 +47,15 @@ const (
 	flagToEventfd = 1 // IOCB_FLAG_RESFD
 )
 
-// newSyncQueue returns nil where the kernel or a sandbox does not let us have one.
+// newSyncQueue returns nil where the kernel or a sandbox does not let us have one, also where it would not let us ask for an
+// end: a sync that was begun and can't be seen to its end would be one that failed.
 func newSyncQueue() *syncQueue {
 	q := &syncQueue{}
 	if _, _, e := unix.Syscall(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&q.context)), 0); e != 0 {
+		return nil
+	}
+	if _, e := q.ends(0); e != 0 {
+		q.close()
 		return nil
 	}
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
@@ -78,17 +83,15 @@ func (q *syncQueue) sync(f osFile) (begun bool, err error) {
 	return true, nil
 }
 
-// wait returns the result of what was begun.
+// wait returns the result of what was begun, and not before it is there. Where the eventfd can't be read, this thread waits.
 func (q *syncQueue) wait() error {
 	var count [8]byte
-	for binary.NativeEndian.Uint64(count[:]) == 0 {
-		if _, err := q.ended.Read(count[:]); err != nil {
-			return err
-		}
+	var unreadable error
+	for unreadable == nil && binary.NativeEndian.Uint64(count[:]) == 0 {
+		_, unreadable = q.ended.Read(count[:])
 	}
 	err := retry(func() error {
-		n, _, e := unix.Syscall6(unix.SYS_IO_GETEVENTS, q.context, 1, 1, uintptr(unsafe.Pointer(&q.event)), 0, 0)
-		switch {
+		switch n, e := q.ends(1); {
 		case e != 0:
 			return e
 		case n != 1:
@@ -100,6 +103,12 @@ func (q *syncQueue) wait() error {
 		err = unix.Errno(-q.event.result)
 	}
 	return err
+}
+
+// ends waits until so many ends are there, at most one, and takes one.
+func (q *syncQueue) ends(least uintptr) (n uintptr, e unix.Errno) {
+	n, _, e = unix.Syscall6(unix.SYS_IO_GETEVENTS, q.context, least, 1, uintptr(unsafe.Pointer(&q.event)), 0, 0)
+	return n, e
 }
 
 func (q *syncQueue) close() {

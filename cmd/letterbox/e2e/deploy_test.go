@@ -72,6 +72,57 @@ func systemd(t *testing.T, folder string, args ...string) {
 	}
 }
 
+// TestSystemdLetsUsSync: each unit's filter of system calls lets through those by which the log's fdatasync runs beside the
+// rest (store/vfs Syncer). Without them it would hold up others, and nobody would be told.
+func TestSystemdLetsUsSync(t *testing.T) {
+	need(t, "systemd-analyze")
+	units, err := filepath.Glob(filepath.Join(systemdFolder, "*.service"))
+	if err != nil || len(units) == 0 {
+		t.Fatal("no units", err)
+	}
+	for _, unit := range units {
+		text, err := os.ReadFile(unit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		let := map[string]bool{}
+		for line := range strings.Lines(string(text)) {
+			if groups, ok := strings.CutPrefix(strings.TrimSpace(line), "SystemCallFilter="); ok {
+				forbidden := strings.HasPrefix(groups, "~")
+				for _, call := range systemCalls(t, strings.Fields(strings.TrimPrefix(groups, "~"))...) {
+					let[call] = !forbidden
+				}
+			}
+		}
+		for _, call := range []string{"io_setup", "io_submit", "io_getevents", "io_destroy", "eventfd2", "fdatasync"} {
+			if !let[call] {
+				t.Errorf("%s forbids %s", filepath.Base(unit), call)
+			}
+		}
+	}
+}
+
+// systemCalls returns the system calls that systemd counts among these names and groups.
+func systemCalls(t *testing.T, names ...string) (all []string) {
+	t.Helper()
+	for _, name := range names {
+		if !strings.HasPrefix(name, "@") {
+			all = append(all, name)
+			continue
+		}
+		out, err := exec.Command("systemd-analyze", "syscall-filter", "--no-pager", name).Output()
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for line := range strings.Lines(string(out)) {
+			if word := strings.TrimSpace(line); word != name && word != "" && word[0] != '#' {
+				all = append(all, systemCalls(t, word)...)
+			}
+		}
+	}
+	return all
+}
+
 // TestSystemdConfiguration lets letterbox judge the configuration that belongs to the unit.
 func TestSystemdConfiguration(t *testing.T) {
 	file, err := filepath.Abs("../../../deploy/systemd/letterbox.toml")

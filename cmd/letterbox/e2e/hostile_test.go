@@ -67,15 +67,12 @@ func TestHostileSenders(t *testing.T) {
 			if listener == "smtps" && !a.envelope {
 				continue
 			}
-			a.run(t, s, listener)
-			got := drain(t, s, alice)
-			for _, m := range got {
-				if !bytes.Contains(m.raw, []byte("Return-Path: <"+sender+">")) || bytes.Contains(m.raw, []byte("Subject: half")) {
-					t.Errorf("%s over %s: got %.300q", a.name, listener, m.raw)
+			for _, waits := range []bool{false, true} {
+				if waits && !strings.HasPrefix(a.sent, "DATA") {
+					continue
 				}
-			}
-			if len(got) < a.least || len(got) > a.most {
-				t.Errorf("%s over %s: %d messages, want %d to %d", a.name, listener, len(got), a.least, a.most)
+				a.run(t, s, listener, waits)
+				a.judge(t, drain(t, s, alice), listener)
 			}
 		}
 	}
@@ -98,8 +95,22 @@ func TestHostileSenders(t *testing.T) {
 	}
 }
 
-// run is one attack, to the end of its connection.
-func (a attack) run(t *testing.T, s *server, listener string) {
+// judge looks at what alice got of it.
+func (a attack) judge(t *testing.T, got []fetched, listener string) {
+	t.Helper()
+	for _, m := range got {
+		if !bytes.Contains(m.raw, []byte("Return-Path: <"+sender+">")) || bytes.Contains(m.raw, []byte("Subject: half")) {
+			t.Errorf("%s over %s: got %.300q", a.name, listener, m.raw)
+		}
+	}
+	if len(got) < a.least || len(got) > a.most {
+		t.Errorf("%s over %s: %d messages, want %d to %d", a.name, listener, len(got), a.least, a.most)
+	}
+}
+
+// run is one attack, to the end of its connection. Before the content of a DATA it waits for the 354, or does not: that decides
+// who reads it.
+func (a attack) run(t *testing.T, s *server, listener string, waits bool) {
 	t.Helper()
 	raw, err := net.Dial("tcp", s.addr[listener])
 	if err != nil {
@@ -135,7 +146,15 @@ func (a attack) run(t *testing.T, s *server, listener string) {
 			}
 		}
 	}
-	say(a.sent)
+	rest := a.sent
+	if content, ok := strings.CutPrefix(rest, "DATA\r\n"); ok && waits {
+		say("DATA\r\n")
+		if line, err := r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "354 ") {
+			t.Fatalf("%s over %s: DATA: %q, %v", a.name, listener, line, err)
+		}
+		rest = content
+	}
+	say(rest)
 	_ = c.CloseWrite()            // the server may have gone
 	_, _ = io.Copy(io.Discard, r) // to its end, or a reset
 }
