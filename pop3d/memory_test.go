@@ -132,7 +132,12 @@ func TestSlowReaderCostsLittleAndDelaysNobody(t *testing.T) {
 			}
 		}()
 	}
+	// What the store does in the background comes and goes, what a session holds stays: the readers are at it for hours.
 	each := (inUse() - before) / int64(slow)
+	for deadline := time.Now().Add(patience); each > most && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond) // no event tells
+		each = (inUse() - before) / int64(slow)
+	}
 	t.Logf("a slow session takes %d octets", each)
 	if each > most {
 		t.Errorf("a slow session takes %d octets, over %d", each, most)
@@ -144,7 +149,7 @@ func TestSlowReaderCostsLittleAndDelaysNobody(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > patience { // some 20 ms; who waits for the slow ones' second each time takes 100 s
 		t.Errorf("100 messages took another client %v", took)
 	}
 }

@@ -17,6 +17,9 @@ import (
 	"time"
 )
 
+// testPatience bounds every wait for something that must happen. It is long, since a test machine may be busy.
+const testPatience = time.Minute
+
 // client is one connection of a test.
 type client struct {
 	t    *testing.T
@@ -31,7 +34,7 @@ func (b *bench) dial() *client {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(testPatience))
 	b.t.Cleanup(func() { conn.Close() })
 	return &client{t: b.t, conn: conn, r: bufio.NewReader(conn)}
 }
@@ -103,6 +106,16 @@ func (c *client) do(line, prefix string) string {
 	c.t.Helper()
 	c.send(line + "\r\n")
 	return c.want(prefix)
+}
+
+// waits wants that no reply comes, and looks for a short while: on a slow machine it may miss one, and never fails in vain.
+func (c *client) waits() {
+	c.t.Helper()
+	c.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := c.conn.Read(make([]byte, 1)); n > 0 || err == nil {
+		c.t.Error("the reply does not wait")
+	}
+	c.conn.SetReadDeadline(time.Now().Add(testPatience))
 }
 
 // envelope begins a message to ann.

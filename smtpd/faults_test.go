@@ -298,7 +298,7 @@ func TestBusy(t *testing.T) {
 		mine, theirs := net.Pipe()
 		go b.server.Busy(theirs, l)
 		c := &client{t: t, conn: mine}
-		c.conn.SetDeadline(time.Now().Add(10 * time.Second))
+		c.conn.SetDeadline(time.Now().Add(testPatience))
 		text := make([]byte, 100)
 		n, _ := mine.Read(text)
 		if want := "421 4.3.2 mx.a.test is too busy, try again later\r\n"; !l.TLS && string(text[:n]) != want {

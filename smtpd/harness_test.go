@@ -303,7 +303,7 @@ func (b *bench) ended(want string) {
 		if got != want {
 			b.t.Errorf("session ended with %q, want %q", got, want)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(testPatience):
 		b.t.Fatalf("session does not end; log:\n%s", b.log)
 	}
 }

@@ -298,7 +298,7 @@ func TestHeaderIsLinear(t *testing.T) {
 	} {
 		before := time.Now()
 		readHeader(t, Policy{}, text, 1)
-		if took := time.Since(before); took > 2*time.Second { // it takes some 10 ms
+		if took := time.Since(before); took > 20*time.Second { // it takes some 10 ms; what is not linear, minutes
 			t.Errorf("%s: %d octets took %v", name, len(text), took)
 		}
 	}

@@ -150,12 +150,12 @@ func provoke(t *testing.T, r libraryReply) {
 		c = b.hello()
 	default:
 		c = b.dial()
-		c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.conn.SetReadDeadline(time.Now().Add(testPatience))
 		if r.say != "" {
 			c.want("220 ")
 		}
 	}
-	c.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.conn.SetReadDeadline(time.Now().Add(testPatience))
 	c.send(r.say)
 	for {
 		got := c.reply()

@@ -144,7 +144,7 @@ func TestStalledData(t *testing.T) {
 		for _, p := range []Policy{
 			{DataTimeout: 50 * time.Millisecond},
 			{DataGrace: 50 * time.Millisecond, LeastRate: 200},
-			{MaxAge: time.Second},
+			{MaxAge: 3 * time.Second},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -228,7 +228,8 @@ func TestHandshakeStalls(t *testing.T) {
 func TestIdle(t *testing.T) {
 	for name, hello := range bothWays() {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, Policy{IdleTimeout: 300 * time.Millisecond}, Listener{Name: "test"})
+			t.Parallel()
+			b := newBench(t, Policy{IdleTimeout: 2 * time.Second}, Listener{Name: "test"}) // enough for each step of hello
 			c := hello(b)
 			c.send("NO")
 			c.want("421 4.4.2 idle for too long, closing (session ")
@@ -257,7 +258,7 @@ func TestTooLarge(t *testing.T) {
 	for _, l := range []Listener{{Name: "smtp"}, {Name: "lmtp", LMTP: true}} {
 		for _, chunked := range []bool{false, true} {
 			t.Run(fmt.Sprint(l.Name, chunked), func(t *testing.T) {
-				b := newBench(t, Policy{MaxMessageBytes: 1000, LingerTimeout: time.Second}, l)
+				b := newBench(t, Policy{MaxMessageBytes: 1000, LingerTimeout: testPatience}, l) // so that no reset overtakes the reply
 				c := b.dial()
 				c.want("220 ")
 				c.do(map[bool]string{false: "EHLO x", true: "LHLO x"}[l.LMTP], "250 ")
@@ -275,6 +276,7 @@ func TestTooLarge(t *testing.T) {
 				}
 				c.want("552 5.3.4 ")
 				c.want("(closed)")
+				c.conn.Close()
 				b.ended(endProtocol)
 				if all := b.store.all(); len(all) != 0 {
 					t.Error("it was taken")

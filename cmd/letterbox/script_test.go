@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds each wait for an event, so that a test that hangs says where.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // TestScript runs the files of testdata/script: each command with the daemon up and down, and each kind of bad input.
 //

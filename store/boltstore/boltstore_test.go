@@ -14,6 +14,9 @@ import (
 	"example.org/letterbox/store/storetest"
 )
 
+// patience bounds every wait for something that must happen. It is long, since a test machine may be busy.
+const patience = time.Minute
+
 func openTest(t *testing.T, dir string, o Options) *Store {
 	t.Helper()
 	o.Create = true

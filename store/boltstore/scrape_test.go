@@ -28,7 +28,7 @@ func (ts *testStore) scrape() scraped {
 	select {
 	case s := <-answer:
 		return s
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		ts.Error("a scrape waits for what a delivery holds") // the caller frees it
 		return scraped{}
 	}
@@ -97,7 +97,7 @@ func TestDeliveriesBesideScrape(t *testing.T) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("a delivery waits for what a scrape holds")
 		}
 	}()

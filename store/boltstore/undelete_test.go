@@ -100,7 +100,7 @@ func TestUndeleteBesideEditAndReclaim(t *testing.T) {
 		}
 	}, &ts.admission)
 	close(disk.let)
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(patience)
 	for _, ended := range []chan struct{}{undeleted, reclaimed, edited} {
 		select {
 		case <-ended:

@@ -2,6 +2,8 @@ package secret
 
 import (
 	"os"
+	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,9 +26,21 @@ func resident(t *testing.T) int64 {
 	return pages << 10
 }
 
-// The system gets back what a burst of checks took.
+// The system gets back what a burst of checks took. A process of its own makes it: verifiers of other tests give back what they
+// find, of whomever it is, some time after their last check.
 func TestMemoryGoesBackAfterABurst(t *testing.T) {
+	const alone = "LETTERBOX_TEST_ALONE"
+	if os.Getenv(alone) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestMemoryGoesBackAfterABurst$")
+		cmd.Env = append(os.Environ(), alone+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
 	v := NewVerifier(0)
+	v.trim.begin() // nothing goes back before the test has looked, however long the burst takes
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var burst sync.WaitGroup
 	for range 6 {
 		burst.Go(func() {
@@ -37,11 +51,12 @@ func TestMemoryGoesBackAfterABurst(t *testing.T) {
 	}
 	burst.Wait()
 	after := resident(t)
-	if after < argonMemory<<10 {
+	if after < 3*argonMemory<<10 {
 		t.Fatalf("%d octets are resident behind a burst: nothing to give back", after)
 	}
-	most := after - argonMemory<<10
-	deadline := time.Now().Add(20 * trimQuiet)
+	v.trim.end()
+	most := after - 3*argonMemory<<10
+	deadline := time.Now().Add(time.Minute)
 	for tick := time.NewTicker(50 * time.Millisecond); resident(t) > most; <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d octets are resident, %d right behind the burst", resident(t), after)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -51,69 +52,73 @@ func taken(t *testing.T, a *Ahead, pos Pos) (body string, ok bool) {
 // TestAhead: what was read ahead is served once, without the file, octet for octet as it is read from there; nothing else that lies in
 // the piece is.
 func TestAhead(t *testing.T) {
-	lt, records, a := aheadLog(t)
-	open := a.Take(records[1].Pos)
-	if open == nil || a.Low(records[0].Pos) || a.Low(records[3].Pos) || !a.Low(records[1].Pos) || !a.Low(records[4].Pos) {
-		t.Fatal("another record is there than was read and not taken")
-	}
-	lt.log.files.forget(1)
-	if err := os.Remove(lt.segment(1)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := lt.log.Read(records[0].Pos, 0); err == nil {
-		t.Fatal("the segment is still there")
-	}
-	for _, r := range append(records[2:4:4], records[0]) {
-		if got, ok := taken(t, a, r.Pos); !ok || got != string(bytes.Join(r.Body, nil)) {
-			t.Errorf("%s: %q, %v", r.Pos, got, ok)
+	synctest.Test(t, func(t *testing.T) { // where no second goes by
+		lt, records, a := aheadLog(t)
+		open := a.Take(records[1].Pos)
+		if open == nil || a.Low(records[0].Pos) || a.Low(records[3].Pos) || !a.Low(records[1].Pos) || !a.Low(records[4].Pos) {
+			t.Fatal("another record is there than was read and not taken")
 		}
-		if _, ok := taken(t, a, r.Pos); ok {
-			t.Errorf("%s was given out twice", r.Pos)
+		lt.log.files.forget(1)
+		if err := os.Remove(lt.segment(1)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	inside := records[0].Pos
-	inside.Offset += 100
-	for _, pos := range []Pos{inside, records[4].Pos, {Segment: 2, Offset: records[0].Pos.Offset}} {
-		if _, ok := taken(t, a, pos); ok {
-			t.Errorf("%s was given out", pos)
+		if _, err := lt.log.Read(records[0].Pos, 0); err == nil {
+			t.Fatal("the segment is still there")
 		}
-	}
-	a.Release()
-	if err := open.Check(); err != nil {
-		t.Errorf("a reader that was open when the rest was released: %v", err)
-	}
-	if n := len(lt.log.ahead); n != 1 {
-		t.Errorf("%d buffers are held, one is read from", n)
-	}
-	open.Close()
-	open.Close()
-	if n := len(lt.log.ahead); n != 0 {
-		t.Errorf("%d buffers are held", n)
-	}
+		for _, r := range append(records[2:4:4], records[0]) {
+			if got, ok := taken(t, a, r.Pos); !ok || got != string(bytes.Join(r.Body, nil)) {
+				t.Errorf("%s: %q, %v", r.Pos, got, ok)
+			}
+			if _, ok := taken(t, a, r.Pos); ok {
+				t.Errorf("%s was given out twice", r.Pos)
+			}
+		}
+		inside := records[0].Pos
+		inside.Offset += 100
+		for _, pos := range []Pos{inside, records[4].Pos, {Segment: 2, Offset: records[0].Pos.Offset}} {
+			if _, ok := taken(t, a, pos); ok {
+				t.Errorf("%s was given out", pos)
+			}
+		}
+		a.Release()
+		if err := open.Check(); err != nil {
+			t.Errorf("a reader that was open when the rest was released: %v", err)
+		}
+		if n := len(lt.log.ahead); n != 1 {
+			t.Errorf("%d buffers are held, one is read from", n)
+		}
+		open.Close()
+		open.Close()
+		if n := len(lt.log.ahead); n != 0 {
+			t.Errorf("%d buffers are held", n)
+		}
+	})
 }
 
 // TestAheadIsChecked: damage of a record's lengths, head or body leaves it to who reads the file and says what is wrong.
 func TestAheadIsChecked(t *testing.T) {
-	lt, records, a := aheadLog(t)
-	lt.damage(1, func(b []byte) []byte {
-		b[records[1].Pos.Offset+48] ^= 1                          // the length of its head
-		b[records[2].Pos.Offset+recordHeader] ^= 1                // its head
-		b[records[3].Pos.Offset+records[3].Header.Size()-20] ^= 1 // its body
-		return b
+	synctest.Test(t, func(t *testing.T) { // where no second goes by
+		lt, records, a := aheadLog(t)
+		lt.damage(1, func(b []byte) []byte {
+			b[records[1].Pos.Offset+48] ^= 1                          // the length of its head
+			b[records[2].Pos.Offset+recordHeader] ^= 1                // its head
+			b[records[3].Pos.Offset+records[3].Header.Size()-20] ^= 1 // its body
+			return b
+		})
+		prepare(a, records, 0)
+		for _, r := range records[1:4] {
+			if _, ok := taken(t, a, r.Pos); ok {
+				t.Errorf("%s is damaged and was given out", r.Pos)
+			}
+			var corrupt *Corrupt
+			if _, err := lt.body(r.Pos); !errors.As(err, &corrupt) {
+				t.Errorf("%s: %v", r.Pos, err)
+			}
+		}
+		if _, ok := taken(t, a, records[0].Pos); !ok {
+			t.Error("what is whole is not there")
+		}
 	})
-	prepare(a, records, 0)
-	for _, r := range records[1:4] {
-		if _, ok := taken(t, a, r.Pos); ok {
-			t.Errorf("%s is damaged and was given out", r.Pos)
-		}
-		var corrupt *Corrupt
-		if _, err := lt.body(r.Pos); !errors.As(err, &corrupt) {
-			t.Errorf("%s: %v", r.Pos, err)
-		}
-	}
-	if _, ok := taken(t, a, records[0].Pos); !ok {
-		t.Error("what is whole is not there")
-	}
 }
 
 // TestAheadOfALostSegment: what can't be read ahead is no failure yet.
@@ -133,24 +138,23 @@ func TestAheadOfALostSegment(t *testing.T) {
 
 // TestAheadIsBounded: no more buffers are held than aheads, and who sleeps holds none.
 func TestAheadIsBounded(t *testing.T) {
-	lt, records, a := aheadLog(t)
-	all := []*Ahead{a}
-	for range aheads {
-		more := lt.log.Ahead()
-		prepare(more, records, 0)
-		all = append(all, more)
-	}
-	if !all[aheads].Low(records[0].Pos) || all[aheads-1].Low(records[0].Pos) {
-		t.Errorf("another number of buffers than %d was given out", aheads)
-	}
-	for _, a := range all[1:] {
-		a.Release()
-	}
-	deadline := time.Now().Add(10 * aheadTime)
-	for len(lt.log.ahead) > 0 {
-		if time.Now().After(deadline) {
-			t.Fatal("a buffer is held though nobody reads")
+	synctest.Test(t, func(t *testing.T) { // where no second goes by
+		lt, records, a := aheadLog(t)
+		all := []*Ahead{a}
+		for range aheads {
+			more := lt.log.Ahead()
+			prepare(more, records, 0)
+			all = append(all, more)
 		}
-		time.Sleep(aheadTime / 20)
-	}
+		if !all[aheads].Low(records[0].Pos) || all[aheads-1].Low(records[0].Pos) {
+			t.Errorf("another number of buffers than %d was given out", aheads)
+		}
+		for _, a := range all[1:] {
+			a.Release()
+		}
+		time.Sleep(aheadTime)
+		if synctest.Wait(); len(lt.log.ahead) > 0 {
+			t.Error("a buffer is held though nobody reads")
+		}
+	})
 }

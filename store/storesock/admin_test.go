@@ -145,7 +145,7 @@ func TestAdminStopFinishesRequest(t *testing.T) {
 }
 
 func readAll(a *AdminClient) ([]byte, error) {
-	a.wire.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	a.wire.conn.SetReadDeadline(time.Now().Add(patience))
 	return io.ReadAll(a.wire.r)
 }
 

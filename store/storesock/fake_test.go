@@ -111,7 +111,7 @@ func rawDial(t testing.TB, path string) *net.UnixConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second)) // a test that hangs fails
+	c.SetDeadline(time.Now().Add(patience)) // a test that hangs fails
 	return c.(*net.UnixConn)
 }
 

@@ -199,7 +199,7 @@ func TestLostIsTold(t *testing.T) {
 	close(b.lost)
 	select {
 	case <-m.Lost():
-	case <-time.After(time.Second):
+	case <-time.After(patience):
 		t.Fatal("not told")
 	}
 	wantErr(t, "commit", m.Commit(t.Context(), []int{0}), store.ErrLost)
@@ -209,14 +209,16 @@ func TestLostIsTold(t *testing.T) {
 func TestActive(t *testing.T) {
 	b := &box{messages: []string{"x"}}
 	m := openBox(t, startServices(t, b))
+	began := time.Now()
 	for range 1000 {
 		m.Active()
 	}
+	most := 1 + int(time.Since(began)/time.Second)
 	if err := m.Commit(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if n := see(b, func() int { return b.active }); n != 1 {
-		t.Errorf("told %d times", n)
+	if n := see(b, func() int { return b.active }); n < 1 || n > most {
+		t.Errorf("told %d times, want 1 to %d", n, most)
 	}
 }
 
@@ -239,7 +241,7 @@ func TestPickupStop(t *testing.T) {
 	}
 	select {
 	case <-m.Lost():
-	case <-time.After(time.Second):
+	case <-time.After(patience):
 		t.Error("the maildrop is not lost")
 	}
 	<-stopped

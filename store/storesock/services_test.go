@@ -260,12 +260,15 @@ func openBox(t testing.TB, s *services) *maildrop {
 	return m.(*maildrop)
 }
 
-// soon waits until is tells true, a second at most.
+// patience bounds every wait for something that must happen. It is long, since a test machine may be busy.
+const patience = 20 * time.Second
+
+// soon waits until is tells true.
 func soon(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Second); !is(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%s takes more than a second", what)
+			t.Fatalf("%s takes more than %s", what, patience)
 		}
 	}
 }

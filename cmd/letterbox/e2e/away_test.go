@@ -32,6 +32,7 @@ func keepers() []keeper {
 // TestStoreAway lets each client look for mail while the store's process is gone: it hears [SYS/TEMP], never of an empty
 // maildrop, and so it forgets no UIDL: once the store is back, it downloads nothing twice.
 func TestStoreAway(t *testing.T) {
+	t.Parallel()
 	for _, k := range keepers() {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()

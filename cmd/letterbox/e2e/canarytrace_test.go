@@ -27,6 +27,7 @@ func onDisk(name string) bool {
 // TestCanaryCountsNowhere does rounds and looks for a trace of them: in no series of any process but letterbox_canary_*, in no
 // log, list, backup or count; also where the listeners want a PROXY header from elsewhere, and have no place left.
 func TestCanaryCountsNowhere(t *testing.T) {
+	t.Parallel()
 	for _, shape := range []string{shapeServe, shapeSplit} {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()

@@ -161,6 +161,7 @@ func (img *image) onFreePorts(t *testing.T) {
 // TestContainer enters the image's file system by chroot, read-only but for /data and without /proc, /dev and /etc, as the
 // image's user, and sends and fetches with swaks and curl.
 func TestContainer(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		unable(t, "this test wants root")
 	}

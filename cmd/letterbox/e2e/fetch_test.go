@@ -41,6 +41,7 @@ func fetchClients() []fetchClient {
 
 // TestFetch fetches hard content by every client and every transport, compares it, and wants the maildrop empty after.
 func TestFetch(t *testing.T) {
+	t.Parallel()
 	for _, fc := range fetchClients() {
 		t.Run(fc.name, func(t *testing.T) {
 			t.Parallel()

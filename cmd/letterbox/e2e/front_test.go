@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -57,6 +59,7 @@ func nginx(t *testing.T, listen, target string) *exec.Cmd {
 // TestFronts puts HAProxy and nginx before letterbox: the sender's own address stands in Received and in the log and counts for
 // the limits, and nobody comes in beside the proxy.
 func TestFronts(t *testing.T) {
+	t.Parallel()
 	for _, f := range fronts() {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -77,15 +80,20 @@ func TestFronts(t *testing.T) {
 	}
 }
 
-// freeOn is a free port of an address of this machine.
+// freeOn is a port of an address of this machine on which nobody listens yet. It lies below those that systems give to outgoing
+// connections and to listeners on port 0 (from 32768 on, or 49152): it stays free until it is used, however many connections
+// there are meanwhile.
 func freeOn(t *testing.T, host string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		unable(t, "this machine has no %s", host)
+	for range 100 {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(20_000+rand.N(12_000))))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	unable(t, "this machine has no %s", host)
+	return ""
 }
 
 // check delivers one message from an address, through the proxy.

@@ -10,6 +10,7 @@ import (
 // TestKill9 kills the process under load, more than once on the same data: what was acknowledged is there once and whole,
 // and what was deleted stays deleted.
 func TestKill9(t *testing.T) {
+	t.Parallel()
 	rounds, messages := 3, 150
 	if long() {
 		rounds, messages = 15, 400
@@ -42,6 +43,7 @@ func TestKill9(t *testing.T) {
 // TestKill9AtQuit kills the process while sessions end with QUIT: what one of them marked is deleted whole or not at all,
 // and whole if its QUIT was answered.
 func TestKill9AtQuit(t *testing.T) {
+	t.Parallel()
 	const messages = 20
 	rounds := 3
 	if long() {

@@ -11,6 +11,7 @@ import (
 
 // TestManySenders sends many messages of mixed sizes at once and drains them: none lost, doubled or changed.
 func TestManySenders(t *testing.T) {
+	t.Parallel()
 	f := newFlood(20, 1000)
 	if long() {
 		f = newFlood(50, 10_000)
@@ -40,6 +41,7 @@ func wait(t *testing.T, c <-chan struct{}, what string) {
 // TestSIGTERM stops the process under load: it ends with 0 within 30 s, senders see 421 or a closed connection, an idle
 // session sees 421, a message under way is finished and acknowledged, and nothing acknowledged is lost.
 func TestSIGTERM(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	s := serveData(t, data, floodArgs()...)
 	idle, err := dialSMTP(s.addr["smtp"])

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -107,15 +106,10 @@ scrape_configs: [{job_name: letterbox, static_configs: [{targets: [%q]}]}]
 	return m
 }
 
-// freeAddress is a port of 127.0.0.1 that was free a moment ago.
+// freeAddress is a port of 127.0.0.1 on which nobody listens yet.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return freeOn(t, "127.0.0.1")
 }
 
 // query evaluates an expression over HTTP and returns how many series it has.
@@ -194,11 +188,7 @@ func TestMonitoring(t *testing.T) {
 	for _, r := range thresholds.Recordings() {
 		exprs = append(exprs, r.Name)
 	}
-	limit := time.Minute
-	if long() {
-		limit = 3 * time.Minute
-	}
-	for _, expr := range m.awaitSeries(t, exprs, limit) {
+	for _, expr := range m.awaitSeries(t, exprs, 3*time.Minute) {
 		t.Errorf("no series: %s", expr)
 	}
 	m.draw(t)
@@ -219,11 +209,11 @@ func (m monitored) faults(t *testing.T) {
 		c.Close()
 	}
 	alert := func(name string) string { return `ALERTS{alertname="` + name + `"}` }
-	for _, expr := range m.awaitSeries(t, []string{alert("LetterboxLoginFailures"), alert("LetterboxStartTLSFailures")}, time.Minute) {
+	for _, expr := range m.awaitSeries(t, []string{alert("LetterboxLoginFailures"), alert("LetterboxStartTLSFailures")}, patience) {
 		t.Errorf("not even pending: %s", expr)
 	}
 	m.terminate()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(patience); ; {
 		if n, err := m.query(alert("LetterboxDown")); err == nil && n > 0 {
 			return
 		}

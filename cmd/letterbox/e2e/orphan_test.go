@@ -11,6 +11,7 @@ import (
 
 // TestSupervisorKilled kills the supervisor alone with kill -9: its three processes end by themselves, and the folder is free.
 func TestSupervisorKilled(t *testing.T) {
+	t.Parallel()
 	s := serveShape(t, shapeSplit, filepath.Join(t.TempDir(), "data"))
 	put(t, s, []byte(header), alice)
 	s.procs[0].cmd.Process.Kill()
@@ -47,7 +48,7 @@ func TestOrphan(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(patience/4, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v: %s", err, &log)

@@ -143,6 +143,7 @@ const helloMail = header + "\r\nHello.\r\n"
 // TestProxyHeader shows what counts as a header: one in two pieces does, UNKNOWN is the proxy itself, TLS begins behind it, and
 // nobody is served without one.
 func TestProxyHeader(t *testing.T) {
+	t.Parallel()
 	s := serveProxied(t, trustedProxy)
 	// A header cut in two is still one.
 	whole := headerV1(netip.MustParseAddrPort("198.51.100.9:1"))

@@ -45,6 +45,7 @@ func TestOneAccountTwice(t *testing.T) {
 
 // TestRecipients says what becomes of each forward-path.
 func TestRecipients(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	admin(t, s, "alias", "add", "team@mail.example", alice, bob)
 	admin(t, s, "alias", "add", "@other.example", "@mail.example")

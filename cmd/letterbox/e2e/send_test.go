@@ -37,6 +37,7 @@ func sendClients() []sendClient {
 
 // TestSend sends hard content by every client and every transport, and compares what POP3 gives out octet by octet.
 func TestSend(t *testing.T) {
+	t.Parallel()
 	for _, sc := range sendClients() {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()

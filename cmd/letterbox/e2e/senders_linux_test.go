@@ -19,6 +19,7 @@ var deferrals = map[string]string{"Postfix": "status=deferred", "Exim": " == ", 
 // who gets mail, then it is stopped and started again while mail comes in. Every message arrives once, and the sender hears
 // of no failure.
 func TestSenders(t *testing.T) {
+	t.Parallel()
 	for name, start := range mtas() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,7 +26,7 @@ const (
 )
 
 // patience bounds every wait for something that must happen. It is long, since a test machine may be busy.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // server is one running letterbox, in whatever shape.
 type server struct {

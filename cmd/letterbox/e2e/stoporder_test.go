@@ -39,6 +39,7 @@ func TestStoreStopsLast(t *testing.T) {
 
 // TestStopRefuses stops letterbox while a message is on its way: who connects meanwhile is refused, and the message is finished.
 func TestStopRefuses(t *testing.T) {
+	t.Parallel()
 	for _, shape := range []string{shapeServe, shapeSplit} {
 		t.Run(shape, func(t *testing.T) {
 			s := serveShape(t, shape, filepath.Join(t.TempDir(), "data"))

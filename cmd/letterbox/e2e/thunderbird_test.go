@@ -52,6 +52,7 @@ func (b *thunderbird) fetch() look {
 // TestThunderbird is Thunderbird as a person uses it: it downloads what is there and leaves it on the server, downloads
 // nothing twice, then deletes. Each start is a process of its own that knows what the profile holds.
 func TestThunderbird(t *testing.T) {
+	t.Parallel()
 	need(t, "thunderbird", "python3")
 	modes := []string{starttls}
 	if long() {

@@ -55,6 +55,7 @@ func traceUntil(t *testing.T, s *server, text, want string) []tracedEvent {
 // TestTrace sends, fetches and deletes mail, has some refused, and asks who knows what of it: in every shape, while it runs,
 // when it has stopped, and when it runs again.
 func TestTrace(t *testing.T) {
+	t.Parallel()
 	for _, shape := range shapes() {
 		t.Run(shape, func(t *testing.T) {
 			t.Parallel()
@@ -118,6 +119,7 @@ func checkTraces(t *testing.T, s *server, id string) {
 // TestTraceKill kills letterbox again and again while mail comes: afterwards the history is whole lines, knows what it knew,
 // and what is noted next stands there, too.
 func TestTraceKill(t *testing.T) {
+	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	var known []string
 	for range 4 {

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 
-PATIENCE = 90  # seconds for all of it
+PATIENCE = 110  # seconds for all of it; less than the test has
 
 # What Thunderbird would ask, show or look up by itself. Marionette picks a free port.
 PREFERENCES = {

@@ -100,6 +100,9 @@ func TestChildEnds(t *testing.T) {
 		"term=0 READY=1": "", "term=3 READY=1": "store ended with exit status 3", "deaf READY=1": "store did not end within 100ms and was killed",
 	} {
 		c, failed := playing(steps)
+		if !strings.HasPrefix(steps, "deaf") {
+			c.stop = time.Minute // long enough on a busy machine
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
@@ -122,18 +125,24 @@ func TestChildEnds(t *testing.T) {
 // TestChildHangs: a process that was ready and falls silent is killed, and another one started; one that says that it lives
 // is left alone, and so is one that is about to end, for as long as that may take.
 func TestChildHangs(t *testing.T) {
-	for steps, want := range map[string]string{
-		"READY=1": "signal: killed",
-		"READY=1" + strings.Repeat(" 50ms WATCHDOG=1", 12) + " 3": "store ended with exit status 3",
-		"READY=1 STOPPING=1 600ms 4":                              "store ended with exit status 4",
-		"READY=1 STOPPING=1":                                      "signal: killed",
-		"600ms READY=1 5":                                         "store ended with exit status 5",
+	for steps, end := range map[string]struct {
+		want   string
+		ending time.Duration
+	}{
+		"READY=1": {"signal: killed", time.Minute},
+		"READY=1" + strings.Repeat(" 200ms WATCHDOG=1", 15) + " 3": {"store ended with exit status 3", time.Minute},
+		"READY=1 STOPPING=1 3s 4":                                  {"store ended with exit status 4", time.Minute},
+		"READY=1 STOPPING=1":                                       {"signal: killed", 3 * time.Second},
+		"3s READY=1 5":                                             {"store ended with exit status 5", time.Minute},
 	} {
-		c, _ := playing(steps)
-		c.hung, c.ending = 300*time.Millisecond, 2*time.Second
-		if err := c.once(t.Context()); err == nil || err.Error() != want {
-			t.Errorf("%s: it ended with %v, want %s", steps, err, want)
-		}
+		t.Run(steps, func(t *testing.T) {
+			t.Parallel()
+			c, _ := playing(steps)
+			c.hung, c.ending = 2*time.Second, end.ending
+			if err := c.once(t.Context()); err == nil || err.Error() != end.want {
+				t.Errorf("it ended with %v, want %s", err, end.want)
+			}
+		})
 	}
 }
 
