@@ -189,6 +189,7 @@ func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, bo
 		return report, err
 	}
 	facts := false
+	var room [8]recipientView
 	for {
 		item, err := in.next()
 		if err := errors.Join(err, ctx.Err()); err != nil {
@@ -204,7 +205,7 @@ func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, bo
 		case backupAccounts:
 			facts = true
 		case backupMessage:
-			m, err := parseMessageHead(item.head, item.flags)
+			m, err := messageHeadInto(room[:], item.head, item.flags)
 			if err != nil || item.flags&^uint16(flagForeign) != 0 {
 				return report, in.broken("has a head that can't be read")
 			}

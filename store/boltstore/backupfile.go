@@ -139,11 +139,18 @@ type backupReader struct {
 	want   uint32
 	items  int64
 	octets int64
+
+	raw  [backupRecord]byte // of one record, kept for the next one
+	item backupItem
+	head []byte // keptHead octets
 }
+
+// keptHead is the size up to which a head is read into the same memory each time.
+const keptHead = 64 << 10
 
 // newBackupReader reads r in many small pieces.
 func newBackupReader(r io.Reader) (*backupReader, error) {
-	b := &backupReader{r: r, octets: backupHeader}
+	b := &backupReader{r: r, octets: backupHeader, head: make([]byte, keptHead)}
 	head := make([]byte, backupHeader)
 	if _, err := io.ReadFull(b.r, head); err != nil || string(head[:8]) != backupMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrBackup)
@@ -159,10 +166,11 @@ func (b *backupReader) broken(format string, args ...any) error {
 	return fmt.Errorf("%w: record %d %s", ErrBackup, b.items, fmt.Sprintf(format, args...))
 }
 
-// next returns the next record; its body must be read to its end with Read before. The end has been checked when it comes.
+// next returns the next record, valid until the next call; its body must be read to its end with Read before that. The end has been checked
+// when it comes.
 func (b *backupReader) next() (*backupItem, error) {
 	le := binary.LittleEndian
-	raw := make([]byte, backupRecord)
+	raw, item := b.raw[:], &b.item
 	b.items++
 	if _, err := io.ReadFull(b.r, raw); err != nil {
 		return nil, b.broken("is cut off: %v", err)
@@ -170,13 +178,13 @@ func (b *backupReader) next() (*backupItem, error) {
 	if string(raw[:4]) != "LBB1" || le.Uint32(raw[48:]) != crc32.Checksum(raw[:48], castagnoli()) {
 		return nil, b.broken("has a damaged header")
 	}
-	item := &backupItem{kind: raw[4], flags: le.Uint16(raw[6:]), sum: le.Uint32(raw[12:]), size: int64(le.Uint64(raw[16:])), seq: le.Uint64(raw[40:])}
+	*item = backupItem{kind: raw[4], flags: le.Uint16(raw[6:]), sum: le.Uint32(raw[12:]), size: int64(le.Uint64(raw[16:])), seq: le.Uint64(raw[40:])}
 	copy(item.id[:], raw[24:])
 	length := le.Uint32(raw[8:])
 	if length > maxBackupHead || item.size < 0 {
 		return nil, b.broken("has lengths that can't be")
 	}
-	head, err := readUpTo(b.r, int64(length))
+	head, err := b.readHead(int64(length))
 	if err != nil {
 		return nil, b.broken("is cut off: %v", err)
 	}
@@ -196,13 +204,18 @@ func (b *backupReader) next() (*backupItem, error) {
 	return item, nil
 }
 
-// readUpTo reads n octets; memory grows only with what has come.
-func readUpTo(r io.Reader, n int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, n))
-	if err == nil && int64(len(b)) < n {
+// readHead reads n octets; memory grows only with what has come.
+func (b *backupReader) readHead(n int64) (head []byte, err error) {
+	if n <= int64(len(b.head)) {
+		head = b.head[:n]
+		_, err = io.ReadFull(b.r, head)
+		return head, err
+	}
+	head, err = io.ReadAll(io.LimitReader(b.r, n))
+	if err == nil && int64(len(head)) < n {
 		err = io.ErrUnexpectedEOF
 	}
-	return b, err
+	return head, err
 }
 
 // Read reads from the body of the record that next returned, and checks it at its end.
