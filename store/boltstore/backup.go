@@ -50,6 +50,7 @@ func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupRepor
 	if err := s.indexer.settle(0); err != nil {
 		return report, err
 	}
+	s.index.warm(warmAll)
 	st, _ := s.indexer.snapshot()
 	waiting, err := s.index.arrivals(ctx, st.totals.present())
 	if err != nil {
@@ -62,12 +63,8 @@ func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupRepor
 		return report, err
 	}
 	b := backupRun{s: s, out: out, calm: gentle{s: s}}
-	for len(waiting) > 0 {
-		n := min(len(waiting), backupBatch)
-		if err := b.messages(ctx, waiting[:n], &report); err != nil {
-			return report, err
-		}
-		waiting = waiting[n:]
+	if err := b.messages(ctx, waiting, &report); err != nil {
+		return report, err
 	}
 	if err := ctx.Err(); err != nil {
 		return report, err

@@ -83,10 +83,16 @@ func newBackupWriter(w io.Writer, storeID [16]byte) (*backupWriter, error) {
 	return b, err
 }
 
-// put writes one record. The body is read twice: its checksum stands in front of it.
+// put writes one record. The body is read twice, unless it lies in memory: its checksum stands in front of it.
 func (b *backupWriter) put(item *backupItem, body io.ReaderAt) error {
+	pieces := func(f func([]byte) error) error { return b.each(body, item.size, f) }
+	if held, ok := body.(interface{ Body() ([]byte, bool) }); ok {
+		if all, ok := held.Body(); ok && int64(len(all)) == item.size {
+			pieces = func(f func([]byte) error) error { return f(all) }
+		}
+	}
 	item.sum = crc32.Checksum(item.head, castagnoli())
-	err := b.each(body, item.size, func(p []byte) error {
+	err := pieces(func(p []byte) error {
 		item.sum = crc32.Update(item.sum, castagnoli(), p)
 		return nil
 	})
@@ -101,7 +107,7 @@ func (b *backupWriter) put(item *backupItem, body io.ReaderAt) error {
 			return err
 		}
 	}
-	return b.each(body, item.size, func(p []byte) error {
+	return pieces(func(p []byte) error {
 		_, err := b.w.Write(p)
 		return err
 	})
