@@ -39,7 +39,7 @@ func (s *Store) BackedUp(at time.Time) {
 func (s *Store) BackupFailed() { s.backupFailures.Add(1) }
 
 // WriteBackup is Backup for who knows better whether what was written is whole, and says so with BackedUp. It holds a list of
-// 24 octets for each message that waits, pieces of bodies, and no transaction longer than a look at some of them; mail that is
+// 24 octets for each message that waits, some pieces of the log, and no transaction longer than a look at some of them; mail that is
 // deleted meanwhile may be left out, and the bin is. Once ctx has ended it touches the store no more, also where w did not answer until
 // after the store was closed.
 func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
@@ -173,14 +173,14 @@ func (a *accounts) load(dumped []byte) error {
 func CheckBackup(ctx context.Context, r io.Reader) (store.BackupReport, error) {
 	ahead := newInputAhead(r)
 	defer ahead.close()
-	return readBackup(ctx, ahead, func(item *backupItem, body io.Reader) error {
+	return readBackup(ctx, ahead, func(_ *backupItem, body *backupReader) error {
 		_, err := io.Copy(io.Discard, body)
 		return err
 	})
 }
 
 // readBackup calls each for every record, and holds what the end says against what came.
-func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, body io.Reader) error) (report store.BackupReport, err error) {
+func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, body *backupReader) error) (report store.BackupReport, err error) {
 	in, err := newBackupReader(r)
 	if err != nil {
 		return report, err

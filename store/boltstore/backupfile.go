@@ -242,3 +242,26 @@ func (b *backupReader) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// body reads the whole body of the record that next returned, of which nothing was read yet, and checks it: into room, unless it lies in
+// the memory of who reads ahead. It is valid until the next call.
+func (b *backupReader) body(room []byte) ([]byte, error) {
+	if ahead, ok := b.r.(*inputAhead); ok {
+		if body, ok := ahead.take(b.left); ok {
+			b.left, b.sum = 0, crc32.Update(b.sum, castagnoli(), body)
+			if b.sum != b.want {
+				return nil, b.broken("is damaged")
+			}
+			return body, nil
+		}
+	}
+	body := room[:b.left]
+	for rest := body; len(rest) > 0; { // io.ReadFull would leave out the error that comes with the last octets: they are damaged
+		n, err := b.Read(rest)
+		if err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	return body, nil
+}

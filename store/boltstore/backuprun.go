@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"sync"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -30,7 +31,8 @@ type backupRun struct {
 
 	// Of the goroutine that reads.
 	calm   gentle
-	hinted seglog.Pos // up to here the system was told to read
+	hinted seglog.Pos     // up to here the system was told to read
+	hints  sync.WaitGroup // those that tell it: that takes half as long as the reading
 	ahead  *seglog.Ahead
 }
 
@@ -105,6 +107,7 @@ func (b *backupRun) putAll(ctx context.Context, piece []found, report *store.Bac
 func (b *backupRun) read(ctx context.Context, waiting []arrival, pieces chan<- []found) error {
 	b.ahead = b.s.log.Ahead()
 	defer b.ahead.Release()
+	defer b.hints.Wait()
 	for some := range slices.Chunk(waiting, backupBatch) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -136,9 +139,10 @@ func (b *backupRun) read(ctx context.Context, waiting []arrival, pieces chan<- [
 func (b *backupRun) look(some []arrival) ([]found, error) {
 	all := make([]found, len(some))
 	err := b.s.index.db.View(func(tx *bbolt.Tx) error {
+		ids, bin := tx.Bucket(bucketIDs), tx.Bucket(bucketBin)
 		for i, a := range some {
 			all[i].arrival = a
-			if err := all[i].look(tx, a.id); err != nil {
+			if err := all[i].look(ids, bin, a.id); err != nil {
 				return err
 			}
 		}
@@ -203,7 +207,7 @@ func (b *backupRun) record(f *found) (*seglog.Reader, error) {
 	}
 	rec, err := b.s.log.Read(f.refs.pos, f.refs.size)
 	if errors.Is(err, fs.ErrNotExist) { // reclaimed meanwhile
-		if err := b.s.index.db.View(func(tx *bbolt.Tx) error { return f.look(tx, f.id) }); err != nil || len(f.drops) == 0 {
+		if err := f.lookAgain(b.s.index, f.id); err != nil || len(f.drops) == 0 {
 			return nil, err
 		}
 		rec, err = b.s.log.Read(f.refs.pos, f.refs.size)
@@ -227,7 +231,7 @@ func unread(err error) error {
 // lacks notes that a message is left out, unless nobody has it any more: then what it held went meanwhile.
 func (b *backupRun) lacks(a arrival, cause error, report *store.BackupReport) error {
 	var now whereabouts
-	err := b.s.index.db.View(func(tx *bbolt.Tx) error { return now.look(tx, a.id) })
+	err := now.lookAgain(b.s.index, a.id)
 	if err != nil || len(now.drops) == 0 {
 		return err
 	}
@@ -239,17 +243,21 @@ func (b *backupRun) lacks(a arrival, cause error, report *store.BackupReport) er
 	return nil
 }
 
+// lookAgain is look in a transaction of its own.
+func (w *whereabouts) lookAgain(ix *index, id store.ID) error {
+	return ix.db.View(func(tx *bbolt.Tx) error { return w.look(tx.Bucket(bucketIDs), tx.Bucket(bucketBin), id) })
+}
+
 // look finds a message; one that nobody has, or only bins, has no drops.
-func (w *whereabouts) look(tx *bbolt.Tx, id store.ID) error {
+func (w *whereabouts) look(ids, bin *bbolt.Bucket, id store.ID) error {
 	*w = whereabouts{}
-	value := tx.Bucket(bucketIDs).Get(id[:])
+	value := ids.Get(id[:])
 	if value == nil {
 		return nil
 	}
 	if !w.refs.decode(id, value) {
 		return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
 	}
-	bin := tx.Bucket(bucketBin)
 	for _, drop := range w.refs.drops {
 		if e, _, ok := findEntry(entryKey(drop, w.refs.seq), bin); !ok || e.binned == 0 {
 			w.drops = append(w.drops, drop)
@@ -293,10 +301,13 @@ func (b *backupRun) readAhead(pos seglog.Pos) {
 	if h := b.hinted; h.Segment != pos.Segment || h.Offset < pos.Offset || h.Offset > pos.Offset+2*ahead {
 		b.hinted = pos
 	}
-	for b.hinted.Offset < pos.Offset+ahead/2 {
-		for range 2 {
-			b.s.log.WillNeed(b.hinted, vfs.AheadStep)
-			b.hinted.Offset += vfs.AheadStep
-		}
+	if b.hinted.Offset < pos.Offset+ahead/2 {
+		from := b.hinted
+		b.hinted.Offset += ahead / 2
+		b.hints.Go(func() {
+			for n := int64(0); n < ahead/2; n += vfs.AheadStep {
+				b.s.log.WillNeed(seglog.Pos{Segment: from.Segment, Offset: from.Offset + n}, vfs.AheadStep)
+			}
+		})
 	}
 }

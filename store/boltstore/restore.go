@@ -19,7 +19,8 @@ import (
 const restoringFolder = "restoring"
 
 // Restore makes a store in dir, which must be empty or not there, of a backup. It gets an id and a key of its own; messages
-// keep their ids, and so their UIDLs. Whatever it fails with, there is a whole store in dir afterwards or none.
+// keep their ids, and so their UIDLs. Whatever it fails with, there is a whole store in dir afterwards or none. It reads ahead, and returns
+// when a read of r that is under way has ended.
 func Restore(ctx context.Context, dir string, r io.Reader, o Options) (store.BackupReport, error) {
 	var report store.BackupReport
 	if _, err := leftIn(dir); err != nil { // before a lock is left in a folder of somebody else

@@ -43,7 +43,7 @@ func fill(ctx context.Context, backup io.Reader, dir string, o Options) (report 
 	defer func() { err = errors.Join(err, r.close()) }()
 	ahead := newInputAhead(backup)
 	defer ahead.close()
-	report, err = readBackup(ctx, ahead, func(item *backupItem, body io.Reader) error {
+	report, err = readBackup(ctx, ahead, func(item *backupItem, body *backupReader) error {
 		if item.kind == backupAccounts {
 			return r.accounts.load(item.head)
 		}
@@ -85,7 +85,7 @@ func newRestorer(dir string, o Options) (_ *restorer, err error) {
 }
 
 // message takes one message.
-func (r *restorer) message(item *backupItem, body io.Reader) error {
+func (r *restorer) message(item *backupItem, in *backupReader) error {
 	view, err := messageHeadInto(r.views[:], item.head, item.flags)
 	if err != nil {
 		return err
@@ -100,10 +100,11 @@ func (r *restorer) message(item *backupItem, body io.Reader) error {
 	}
 	if item.size > maxInMemory {
 		r.record.Flags |= flagExternal
-		view.body, err = r.external(item, body)
+		view.body, err = r.external(item, in)
 	} else {
-		err = readBody(body, r.body[:item.size])
-		r.record.Body = append(r.record.Body, r.body[:item.size])
+		var body []byte
+		body, err = in.body(r.body)
+		r.record.Body = append(r.record.Body, body)
 	}
 	if err != nil {
 		return err
@@ -116,35 +117,22 @@ func (r *restorer) message(item *backupItem, body io.Reader) error {
 	return r.index.apply(&r.record.Header, r.record.Pos, r.record.Head, after)
 }
 
-// readBody fills b. Other than io.ReadFull it does not leave out the error that comes with the last octets: they are damaged.
-func readBody(body io.Reader, b []byte) error {
-	for len(b) > 0 {
-		n, err := body.Read(b)
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
-}
-
 // external puts a large body into a file of its own.
-func (r *restorer) external(item *backupItem, body io.Reader) (external, error) {
+func (r *restorer) external(item *backupItem, in *backupReader) (external, error) {
 	file, err := r.bodies.create(item.id)
 	if err != nil {
 		return external{}, storeError(err)
 	}
-	for left := item.size; left > 0; {
-		piece := r.body[:min(left, int64(len(r.body)))]
-		if err := readBody(body, piece); err != nil {
+	for in.left > 0 {
+		n, err := in.Read(r.body)
+		if err != nil {
 			file.discard()
 			return external{}, err
 		}
-		if err := file.write(piece); err != nil {
+		if err := file.write(r.body[:n]); err != nil {
 			file.discard()
 			return external{}, storeError(err)
 		}
-		left -= int64(len(piece))
 	}
 	got := file.got
 	return got, r.large.add(file)

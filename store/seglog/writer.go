@@ -196,6 +196,7 @@ func (w *Writer) syncSegments() {
 	for s := range w.full {
 		if w.err() == nil {
 			w.fail(s.file.Sync())
+			vfs.Forget(s.file) // a log that is larger than the memory is not worth what else is there
 		}
 		w.fail(s.file.Close())
 		if name := segmentName(w.dir, s.number); w.err() == nil {
