@@ -131,10 +131,10 @@ func (a *applier) one(c *change) error {
 
 // restore takes an entry out of the bin, and the message in as a new one.
 func (a *applier) restore(c *change, u *usage) error {
-	if err := a.putAll(); err != nil { // the old one may be among them
-		return err
-	}
 	if c.replaces != 0 {
+		if err := a.putAll(); err != nil { // the old one may be among them
+			return err
+		}
 		if err := a.remover().gone(c.recipients[0].drop, c.replaces); err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (s *Store) BackedUp(at time.Time) {
 func (s *Store) BackupFailed() { s.backupFailures.Add(1) }
 
 // WriteBackup is Backup for who knows better whether what was written is whole, and says so with BackedUp. It holds a list of
-// 24 octets for each message that waits, pieces of bodies, and no transaction longer than a look at some of them; mail that is
+// 24 octets for each message that waits, some pieces of the log, and no transaction longer than a look at some of them; mail that is
 // deleted meanwhile may be left out, and the bin is. Once ctx has ended it touches the store no more, also where w did not answer until
 // after the store was closed.
 func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupReport, error) {
@@ -50,6 +50,7 @@ func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupRepor
 	if err := s.indexer.settle(0); err != nil {
 		return report, err
 	}
+	s.index.warm(warmAll)
 	st, _ := s.indexer.snapshot()
 	waiting, err := s.index.arrivals(ctx, st.totals.present())
 	if err != nil {
@@ -62,12 +63,8 @@ func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupRepor
 		return report, err
 	}
 	b := backupRun{s: s, out: out, calm: gentle{s: s}}
-	for len(waiting) > 0 {
-		n := min(len(waiting), backupBatch)
-		if err := b.messages(ctx, waiting[:n], &report); err != nil {
-			return report, err
-		}
-		waiting = waiting[n:]
+	if err := b.messages(ctx, waiting, &report); err != nil {
+		return report, err
 	}
 	if err := ctx.Err(); err != nil {
 		return report, err
@@ -176,19 +173,20 @@ func (a *accounts) load(dumped []byte) error {
 func CheckBackup(ctx context.Context, r io.Reader) (store.BackupReport, error) {
 	ahead := newInputAhead(r)
 	defer ahead.close()
-	return readBackup(ctx, ahead, func(item *backupItem, body io.Reader) error {
+	return readBackup(ctx, ahead, func(_ *backupItem, body *backupReader) error {
 		_, err := io.Copy(io.Discard, body)
 		return err
 	})
 }
 
 // readBackup calls each for every record, and holds what the end says against what came.
-func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, body io.Reader) error) (report store.BackupReport, err error) {
+func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, body *backupReader) error) (report store.BackupReport, err error) {
 	in, err := newBackupReader(r)
 	if err != nil {
 		return report, err
 	}
 	facts := false
+	var room [8]recipientView
 	for {
 		item, err := in.next()
 		if err := errors.Join(err, ctx.Err()); err != nil {
@@ -204,7 +202,7 @@ func readBackup(ctx context.Context, r io.Reader, each func(item *backupItem, bo
 		case backupAccounts:
 			facts = true
 		case backupMessage:
-			m, err := parseMessageHead(item.head, item.flags)
+			m, err := messageHeadInto(room[:], item.head, item.flags)
 			if err != nil || item.flags&^uint16(flagForeign) != 0 {
 				return report, in.broken("has a head that can't be read")
 			}

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/bbolt"
-
 	"example.org/letterbox/store"
 	"example.org/letterbox/store/vfs"
 )
@@ -120,7 +118,7 @@ func TestBackupBesidePurge(t *testing.T) {
 			default:
 			}
 			var at whereabouts
-			err := ts.index.db.View(func(tx *bbolt.Tx) error { return at.look(tx, d.ID()) })
+			err := at.lookAgain(ts.index, d.ID())
 			if err != nil || len(at.drops) != 1 {
 				t.Fatalf("it waits in %v: %v", at.drops, err)
 			}

@@ -83,10 +83,16 @@ func newBackupWriter(w io.Writer, storeID [16]byte) (*backupWriter, error) {
 	return b, err
 }
 
-// put writes one record. The body is read twice: its checksum stands in front of it.
+// put writes one record. The body is read twice, unless it lies in memory: its checksum stands in front of it.
 func (b *backupWriter) put(item *backupItem, body io.ReaderAt) error {
+	pieces := func(f func([]byte) error) error { return b.each(body, item.size, f) }
+	if held, ok := body.(interface{ Body() ([]byte, bool) }); ok {
+		if all, ok := held.Body(); ok && int64(len(all)) == item.size {
+			pieces = func(f func([]byte) error) error { return f(all) }
+		}
+	}
 	item.sum = crc32.Checksum(item.head, castagnoli())
-	err := b.each(body, item.size, func(p []byte) error {
+	err := pieces(func(p []byte) error {
 		item.sum = crc32.Update(item.sum, castagnoli(), p)
 		return nil
 	})
@@ -101,7 +107,7 @@ func (b *backupWriter) put(item *backupItem, body io.ReaderAt) error {
 			return err
 		}
 	}
-	return b.each(body, item.size, func(p []byte) error {
+	return pieces(func(p []byte) error {
 		_, err := b.w.Write(p)
 		return err
 	})
@@ -139,11 +145,18 @@ type backupReader struct {
 	want   uint32
 	items  int64
 	octets int64
+
+	raw  [backupRecord]byte // of one record, kept for the next one
+	item backupItem
+	head []byte // keptHead octets
 }
+
+// keptHead is the size up to which a head is read into the same memory each time.
+const keptHead = 64 << 10
 
 // newBackupReader reads r in many small pieces.
 func newBackupReader(r io.Reader) (*backupReader, error) {
-	b := &backupReader{r: r, octets: backupHeader}
+	b := &backupReader{r: r, octets: backupHeader, head: make([]byte, keptHead)}
 	head := make([]byte, backupHeader)
 	if _, err := io.ReadFull(b.r, head); err != nil || string(head[:8]) != backupMagic {
 		return nil, fmt.Errorf("%w: it does not begin as one", ErrBackup)
@@ -167,10 +180,11 @@ func (b *backupReader) cutOff(err error) error {
 	return b.broken("can't be read: %v", err)
 }
 
-// next returns the next record; its body must be read to its end with Read before. The end has been checked when it comes.
+// next returns the next record, valid until the next call; its body must be read to its end with Read before that. The end has been checked
+// when it comes.
 func (b *backupReader) next() (*backupItem, error) {
 	le := binary.LittleEndian
-	raw := make([]byte, backupRecord)
+	raw, item := b.raw[:], &b.item
 	b.items++
 	if _, err := io.ReadFull(b.r, raw); err != nil {
 		return nil, b.cutOff(err)
@@ -178,13 +192,13 @@ func (b *backupReader) next() (*backupItem, error) {
 	if string(raw[:4]) != "LBB1" || le.Uint32(raw[48:]) != crc32.Checksum(raw[:48], castagnoli()) {
 		return nil, b.broken("has a damaged header")
 	}
-	item := &backupItem{kind: raw[4], flags: le.Uint16(raw[6:]), sum: le.Uint32(raw[12:]), size: int64(le.Uint64(raw[16:])), seq: le.Uint64(raw[40:])}
+	*item = backupItem{kind: raw[4], flags: le.Uint16(raw[6:]), sum: le.Uint32(raw[12:]), size: int64(le.Uint64(raw[16:])), seq: le.Uint64(raw[40:])}
 	copy(item.id[:], raw[24:])
 	length := le.Uint32(raw[8:])
 	if length > maxBackupHead || item.size < 0 {
 		return nil, b.broken("has lengths that can't be")
 	}
-	head, err := readUpTo(b.r, int64(length))
+	head, err := b.readHead(int64(length))
 	if err != nil {
 		return nil, b.cutOff(err)
 	}
@@ -204,13 +218,18 @@ func (b *backupReader) next() (*backupItem, error) {
 	return item, nil
 }
 
-// readUpTo reads n octets; memory grows only with what has come.
-func readUpTo(r io.Reader, n int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, n))
-	if err == nil && int64(len(b)) < n {
+// readHead reads n octets; memory grows only with what has come.
+func (b *backupReader) readHead(n int64) (head []byte, err error) {
+	if n <= int64(len(b.head)) {
+		head = b.head[:n]
+		_, err = io.ReadFull(b.r, head)
+		return head, err
+	}
+	head, err = io.ReadAll(io.LimitReader(b.r, n))
+	if err == nil && int64(len(head)) < n {
 		err = io.ErrUnexpectedEOF
 	}
-	return b, err
+	return head, err
 }
 
 // Read reads from the body of the record that next returned, and checks it at its end.
@@ -230,4 +249,27 @@ func (b *backupReader) Read(p []byte) (int, error) {
 		err = nil
 	}
 	return n, err
+}
+
+// body reads the whole body of the record that next returned, of which nothing was read yet, and checks it: into room, unless it lies in
+// the memory of who reads ahead. It is valid until the next call.
+func (b *backupReader) body(room []byte) ([]byte, error) {
+	if ahead, ok := b.r.(*inputAhead); ok {
+		if body, ok := ahead.take(b.left); ok {
+			b.left, b.sum = 0, crc32.Update(b.sum, castagnoli(), body)
+			if b.sum != b.want {
+				return nil, b.broken("is damaged")
+			}
+			return body, nil
+		}
+	}
+	body := room[:b.left]
+	for rest := body; len(rest) > 0; { // io.ReadFull would leave out the error that comes with the last octets: they are damaged
+		n, err := b.Read(rest)
+		if err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	return body, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"sync"
 	"syscall"
 
 	"go.etcd.io/bbolt"
@@ -15,15 +16,24 @@ import (
 	"example.org/letterbox/store/vfs"
 )
 
-// backupBatch is how many messages are looked up together.
-const backupBatch = 256
+const (
+	// backupBatch is how many messages are looked up together.
+	backupBatch = 256
+	// backupPieces is how many pieces of the log are in memory at most, of seglog.MaxAhead octets each: one is written, one is read, and
+	// between them others wait.
+	backupPieces = 6
+)
 
-// backupRun is one backup under way.
+// backupRun is one backup under way. One goroutine looks messages up and reads them, another writes them.
 type backupRun struct {
-	s      *Store
-	out    *backupWriter
+	s   *Store
+	out *backupWriter
+
+	// Of the goroutine that reads.
 	calm   gentle
-	hinted seglog.Pos // up to here the system was told to read
+	hinted seglog.Pos     // up to here the system was told to read
+	hints  sync.WaitGroup // those that tell it: that takes half as long as the reading
+	ahead  *seglog.Ahead
 }
 
 // whereabouts is where a message's record is, and who has it but for those in whose bin it lies.
@@ -32,30 +42,55 @@ type whereabouts struct {
 	drops []store.MaildropID
 }
 
-// messages writes some messages, without those that are deleted by now.
-func (b *backupRun) messages(ctx context.Context, some []arrival, report *store.BackupReport) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	found := make([]whereabouts, len(some))
-	err := b.s.index.view(func(tx *bbolt.Tx) error {
-		for i, a := range some {
-			if err := found[i].look(tx, a.id); err != nil {
-				return err
-			}
+// found is a message that was looked up, and its record.
+type found struct {
+	arrival
+	whereabouts
+	rec *seglog.Reader // nil where nobody has the message, or err says why it can't be read
+	err error
+}
+
+// closeAll gives back the records that are open.
+func closeAll(piece []found) {
+	for i := range piece {
+		if piece[i].rec != nil {
+			piece[i].rec.Close() //nolint:errcheck // it never fails
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	for i, a := range some {
-		if err := errors.Join(ctx.Err(), b.calm.rest(ctx)); err != nil {
+}
+
+// messages writes the messages that wait, without those that are deleted by now.
+func (b *backupRun) messages(ctx context.Context, waiting []arrival, report *store.BackupReport) error {
+	ctx, cancel := context.WithCancel(ctx)
+	pieces, failed := make(chan []found, backupPieces-2), make(chan error, 1)
+	go func() {
+		defer close(pieces)
+		failed <- b.read(ctx, waiting, pieces)
+	}()
+	defer func() {
+		cancel()
+		for piece := range pieces {
+			closeAll(piece)
+		}
+	}()
+	for piece := range pieces {
+		if err := b.putAll(ctx, piece, report); err != nil {
 			return err
 		}
-		n, err := b.message(a, found[i])
+	}
+	return <-failed
+}
+
+// putAll writes the messages of a piece, and closes their records.
+func (b *backupRun) putAll(ctx context.Context, piece []found, report *store.BackupReport) error {
+	defer closeAll(piece)
+	for i := range piece {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := b.put(&piece[i])
 		if u := (*unreadable)(nil); errors.As(err, &u) {
-			n, err = 0, b.lacks(a, u.cause, report)
+			n, err = 0, b.lacks(piece[i].arrival, u.cause, report)
 		}
 		if err != nil {
 			return err
@@ -66,6 +101,118 @@ func (b *backupRun) messages(ctx context.Context, some []arrival, report *store.
 		}
 	}
 	return nil
+}
+
+// read looks the messages up and hands on those that lie in the log one behind the other, piece by piece.
+func (b *backupRun) read(ctx context.Context, waiting []arrival, pieces chan<- []found) error {
+	b.ahead = b.s.log.Ahead()
+	defer b.ahead.Release()
+	defer b.hints.Wait()
+	for some := range slices.Chunk(waiting, backupBatch) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		all, err := b.look(some)
+		if err != nil {
+			return err
+		}
+		for len(all) > 0 {
+			if err := errors.Join(ctx.Err(), b.calm.rest(ctx)); err != nil {
+				return err
+			}
+			n, octets := run(all)
+			piece := all[:n:n]
+			b.open(piece, octets)
+			select {
+			case pieces <- piece:
+			case <-ctx.Done():
+				closeAll(piece)
+				return ctx.Err()
+			}
+			all = all[n:]
+		}
+	}
+	return nil
+}
+
+// look finds some messages, in one transaction.
+func (b *backupRun) look(some []arrival) ([]found, error) {
+	all := make([]found, len(some))
+	err := b.s.index.view(func(tx *bbolt.Tx) error {
+		ids, bin := tx.Bucket(bucketIDs), tx.Bucket(bucketBin)
+		for i, a := range some {
+			all[i].arrival = a
+			if err := all[i].look(ids, bin, a.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return all, err
+}
+
+// run returns how many of the messages, from the first on, lie in one piece of the log, one behind the other, and how long that is.
+func run(all []found) (n int, octets int64) {
+	var first, last seglog.Pos
+	records := 0
+	for i := range all {
+		f := &all[i]
+		if len(f.drops) == 0 {
+			continue
+		}
+		if records == 0 {
+			first = f.refs.pos
+		}
+		reach := f.refs.pos.Offset + f.refs.size - first.Offset
+		if records > 0 && (f.refs.pos.Segment != first.Segment || !last.Before(f.refs.pos) || reach > seglog.MaxAhead || records == seglog.MaxAheadRecords) {
+			return i, octets
+		}
+		last, octets = f.refs.pos, reach
+		records++
+	}
+	return len(all), octets
+}
+
+// open opens the records of a piece.
+func (b *backupRun) open(piece []found, octets int64) {
+	var room [seglog.MaxAheadRecords]seglog.Pos
+	at := room[:0]
+	for i := range piece {
+		if len(piece[i].drops) > 0 {
+			at = append(at, piece[i].refs.pos)
+		}
+	}
+	if len(at) == 0 {
+		return
+	}
+	b.readAhead(at[0])
+	if octets <= seglog.MaxAhead {
+		b.ahead.Prepare(at, octets)
+	}
+	for i := range piece {
+		piece[i].rec, piece[i].err = b.record(&piece[i])
+	}
+}
+
+// record opens the record of a message; nil where nobody has it. What was read ahead is taken where it is what the index says.
+func (b *backupRun) record(f *found) (*seglog.Reader, error) {
+	if len(f.drops) == 0 {
+		return nil, nil
+	}
+	if rec := b.ahead.Take(f.refs.pos); rec != nil {
+		if rec.ID == f.id && rec.Size() == f.refs.size {
+			return rec, nil
+		}
+		rec.Close() //nolint:errcheck // it never fails
+	}
+	rec, err := b.s.log.Read(f.refs.pos, f.refs.size)
+	if errors.Is(err, fs.ErrNotExist) { // reclaimed meanwhile
+		if err := f.lookAgain(b.s.index, f.id); err != nil || len(f.drops) == 0 {
+			return nil, err
+		}
+		rec, err = b.s.log.Read(f.refs.pos, f.refs.size)
+	}
+	return rec, err
 }
 
 // unreadable is why a message can't be read.
@@ -84,7 +231,7 @@ func unread(err error) error {
 // lacks notes that a message is left out, unless nobody has it any more: then what it held went meanwhile.
 func (b *backupRun) lacks(a arrival, cause error, report *store.BackupReport) error {
 	var now whereabouts
-	err := b.s.index.view(func(tx *bbolt.Tx) error { return now.look(tx, a.id) })
+	err := now.lookAgain(b.s.index, a.id)
 	if err != nil || len(now.drops) == 0 {
 		return err
 	}
@@ -96,17 +243,21 @@ func (b *backupRun) lacks(a arrival, cause error, report *store.BackupReport) er
 	return nil
 }
 
+// lookAgain is look in a transaction of its own.
+func (w *whereabouts) lookAgain(ix *index, id store.ID) error {
+	return ix.view(func(tx *bbolt.Tx) error { return w.look(tx.Bucket(bucketIDs), tx.Bucket(bucketBin), id) })
+}
+
 // look finds a message; one that nobody has, or only bins, has no drops.
-func (w *whereabouts) look(tx *bbolt.Tx, id store.ID) error {
+func (w *whereabouts) look(ids, bin *bbolt.Bucket, id store.ID) error {
 	*w = whereabouts{}
-	value := tx.Bucket(bucketIDs).Get(id[:])
+	value := ids.Get(id[:])
 	if value == nil {
 		return nil
 	}
 	if !w.refs.decode(id, value) {
 		return fmt.Errorf("%w: the references of %s can't be read", errIndex, id)
 	}
-	bin := tx.Bucket(bucketBin)
 	for _, drop := range w.refs.drops {
 		if e, _, ok := findEntry(entryKey(drop, w.refs.seq), bin); !ok || e.binned == 0 {
 			w.drops = append(w.drops, drop)
@@ -115,28 +266,22 @@ func (w *whereabouts) look(tx *bbolt.Tx, id store.ID) error {
 	return nil
 }
 
-// message writes one message, and returns how many have it.
-func (b *backupRun) message(a arrival, at whereabouts) (int, error) {
-	if len(at.drops) == 0 {
+// put writes one message, and returns how many have it.
+func (b *backupRun) put(f *found) (int, error) {
+	if f.err != nil {
+		return 0, unread(f.err)
+	}
+	rec := f.rec
+	if rec == nil {
 		return 0, nil
 	}
-	b.readAhead(at.refs.pos)
-	rec, err := b.s.log.Read(at.refs.pos, at.refs.size)
-	if errors.Is(err, fs.ErrNotExist) { // reclaimed meanwhile
-		if err := b.s.index.view(func(tx *bbolt.Tx) error { return at.look(tx, a.id) }); err != nil || len(at.drops) == 0 {
-			return 0, err
-		}
-		rec, err = b.s.log.Read(at.refs.pos, at.refs.size)
-	}
-	if err != nil {
-		return 0, unread(err)
-	}
+	f.rec = nil
 	view, err := messageOf(rec.Kind, rec.Flags, rec.Head)
 	if err != nil {
 		rec.Close() //nolint:errcheck // it never fails
 		return 0, unread(err)
 	}
-	view.recipients = slices.DeleteFunc(view.recipients, func(to recipientView) bool { return !slices.Contains(at.drops, to.drop) })
+	view.recipients = slices.DeleteFunc(view.recipients, func(to recipientView) bool { return !slices.Contains(f.drops, to.drop) })
 	body, size, err := b.s.body(rec, &view)
 	if err != nil {
 		return 0, unread(err)
@@ -146,7 +291,7 @@ func (b *backupRun) message(a arrival, at whereabouts) (int, error) {
 		return 0, nil
 	}
 	flags := rec.Flags & flagForeign
-	item := &backupItem{kind: backupMessage, flags: flags, id: a.id, seq: a.seq, head: view.encode(flags), size: size}
+	item := &backupItem{kind: backupMessage, flags: flags, id: f.id, seq: f.seq, head: view.encode(flags), size: size}
 	return len(view.recipients), b.out.put(item, body)
 }
 
@@ -156,10 +301,13 @@ func (b *backupRun) readAhead(pos seglog.Pos) {
 	if h := b.hinted; h.Segment != pos.Segment || h.Offset < pos.Offset || h.Offset > pos.Offset+2*ahead {
 		b.hinted = pos
 	}
-	for b.hinted.Offset < pos.Offset+ahead/2 {
-		for range 2 {
-			b.s.log.WillNeed(b.hinted, vfs.AheadStep)
-			b.hinted.Offset += vfs.AheadStep
-		}
+	if b.hinted.Offset < pos.Offset+ahead/2 {
+		from := b.hinted
+		b.hinted.Offset += ahead / 2
+		b.hints.Go(func() {
+			for n := int64(0); n < ahead/2; n += vfs.AheadStep {
+				b.s.log.WillNeed(seglog.Pos{Segment: from.Segment, Offset: from.Offset + n}, vfs.AheadStep)
+			}
+		})
 	}
 }

@@ -44,7 +44,7 @@ func BenchmarkMillion(b *testing.B) {
 }
 
 func benchMillion(b *testing.B, n int) {
-	s, drops := benchStore(b, 1000)
+	s, drops := millionStore(b, 1000)
 	fillMillion(b, s, drops, n)
 	m := million{b: b, log: s.Stats().LogBytes, dir: s.dir}
 	backup, log := filepath.Join(b.TempDir(), "backup"), filepath.Join(s.dir, "log")
@@ -52,7 +52,6 @@ func benchMillion(b *testing.B, n int) {
 	m.measure("readback", m.read(backup), func() int64 { return checkBackup(b, backup) })
 	m.measure("verify", m.read(log), func() int64 { return verifyWhole(b, s) })
 
-	directory := s.accounts.directory()
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
@@ -64,9 +63,30 @@ func benchMillion(b *testing.B, n int) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	s.accounts.dir.Store(directory)
 	m.beside("backup", s, drops, func() { writeBackup(b, s, backup) })
 	m.beside("verify", s, drops, func() { verifyWhole(b, s) })
+}
+
+// millionStore is benchStore with accounts that are in the file, and so in a backup: mail that is nobody's is removed by a restore, which took
+// five times as long as all else that it does.
+func millionStore(b *testing.B, accounts int) (*Store, []store.MaildropID) {
+	s, err := Open(b.TempDir(), Options{Create: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	var edits []store.Edit
+	for i := range accounts {
+		edits = append(edits, store.Edit{Op: store.AddAccount, Address: fmt.Sprintf("u%d@bench.test", i), Hash: testHash})
+	}
+	if _, err := s.Apply(b.Context(), 0, edits); err != nil {
+		b.Fatal(err)
+	}
+	var drops []store.MaildropID
+	for _, a := range s.accounts.directory().accounts {
+		drops = append(drops, a.Maildrop)
+	}
+	return s, drops
 }
 
 // fillMillion delivers messages of 4 KiB that no two are alike.

@@ -70,6 +70,15 @@ func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // finish makes the file durable under its name. Only then may a record name it.
 func (s *spool) finish() error {
+	err := s.settle()
+	if err == nil {
+		err = s.fs.SyncDir(s.dir)
+	}
+	return err
+}
+
+// settle is finish but for the folder, which is to be synced behind it.
+func (s *spool) settle() error {
 	err := s.f.Sync()
 	if closeErr := s.f.Close(); err == nil {
 		err = closeErr
@@ -77,9 +86,6 @@ func (s *spool) finish() error {
 	s.f = nil
 	if err == nil {
 		err = s.fs.Rename(s.name(s.id)+unfinished, s.name(s.id))
-	}
-	if err == nil {
-		err = s.fs.SyncDir(s.dir)
 	}
 	return err
 }

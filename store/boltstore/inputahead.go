@@ -75,6 +75,15 @@ func (a *inputAhead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// take returns the next n octets where they lie in the buffer whole, without a copy: they are valid until the next call.
+func (a *inputAhead) take(n int64) (b []byte, ok bool) {
+	if n > int64(len(a.now)) {
+		return nil, false
+	}
+	b, a.now = a.now[:n], a.now[n:]
+	return b, true
+}
+
 // close ends the reading, and returns when nobody uses the reader any more.
 func (a *inputAhead) close() {
 	close(a.stop)

@@ -12,10 +12,38 @@ type replayer struct {
 	pending []*change
 	writing chan error // of the batch that is being applied; nil: none is
 
-	// A piece of memory for the next changes and their recipients: so many small ones cost the collector half of the time.
-	changes    []change
-	recipients []entryRef
+	// Pieces of memory for the changes and their recipients: so many small ones cost the collector half of the time. Those of a batch are
+	// used again once it is written.
+	changes    pieces[change]
+	recipients pieces[entryRef]
 	views      [8]recipientView // of one record
+}
+
+// pieces are slices of replayPiece elements, given out from one end to the other.
+type pieces[T any] struct {
+	left                 []T   // of the last of gathered
+	gathered, busy, free [][]T // for the next batch; of the one that is being written; of those before
+}
+
+// room returns n elements at least, from which take takes some.
+func (p *pieces[T]) room(n int) []T {
+	if len(p.left) < n {
+		if last := len(p.free) - 1; last >= 0 {
+			p.left, p.free = p.free[last], p.free[:last]
+		} else {
+			p.left = make([]T, replayPiece)
+		}
+		p.gathered = append(p.gathered, p.left)
+	}
+	return p.left
+}
+
+func (p *pieces[T]) take(n int) { p.left = p.left[n:] }
+
+// turn begins the next batch, when the one that is gathered is about to be written and the one before was.
+func (p *pieces[T]) turn() {
+	p.free = append(p.free, p.busy...)
+	p.busy, p.gathered, p.left = p.gathered, p.busy[:0:0], nil
 }
 
 // buildBatch bounds one transaction of a replay: the larger, the more entries share a page that is written. Nobody waits for
@@ -27,15 +55,9 @@ const replayPiece = 512
 
 // next returns a change with room for recipients.
 func (r *replayer) next() *change {
-	if len(r.changes) == 0 {
-		r.changes = make([]change, replayPiece)
-	}
-	if len(r.recipients) < len(r.views) {
-		r.recipients = make([]entryRef, replayPiece)
-	}
-	c := &r.changes[0]
-	r.changes = r.changes[1:]
-	c.recipients = r.recipients[:0:len(r.views)]
+	c := &r.changes.room(1)[0]
+	r.changes.take(1)
+	c.recipients = r.recipients.room(len(r.views))[:0:len(r.views)]
 	return c
 }
 
@@ -45,7 +67,8 @@ func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after se
 		return err
 	}
 	if n := len(c.recipients); n <= len(r.views) {
-		c.recipients, r.recipients = c.recipients[:n:n], r.recipients[n:]
+		c.recipients = c.recipients[:n:n]
+		r.recipients.take(n)
 	}
 	r.pending = append(r.pending, c)
 	r.shown.add(c.size)
@@ -61,6 +84,8 @@ func (r *replayer) flush() error {
 	if err := r.wait(); err != nil {
 		return err
 	}
+	r.changes.turn()
+	r.recipients.turn()
 	batch, after := r.pending, r.state
 	r.pending, r.writing = make([]*change, 0, buildBatch), make(chan error, 1)
 	go func() { r.writing <- r.write(batch, after) }()

@@ -66,7 +66,8 @@
 // group is not kept from running meanwhile.
 //
 // A segment is made whole under a temporary name: write, fdatasync, rename, fsync of the folder. Only then is a record
-// acknowledged in it. So a segment with a damaged header is corruption and never a crash.
+// acknowledged in it. So a segment with a damaged header is corruption and never a crash. A Writer makes a whole log so, each
+// segment with all its records, and fsyncs the folder once behind the last: what it wrote is no log before.
 //
 // Open: everything up to the caller's mark is known durable, and so is what the last segment was born with, and everything
 // in front of its largest durable_to. Behind that, pages may have reached the disk in any order, or not yet: records that are intact are

@@ -170,6 +170,15 @@ func (r *Record) Prepare() error {
 	if r.done != nil {
 		return nil
 	}
+	if err := r.measure(); err != nil {
+		return err
+	}
+	r.done = make(chan error, 1)
+	return nil
+}
+
+// measure makes the header of the record, but for what its place in the log says.
+func (r *Record) measure() error {
 	if len(r.Head) > maxHead {
 		return fmt.Errorf("record's head has %d octets, %d are allowed", len(r.Head), maxHead)
 	}
@@ -181,7 +190,6 @@ func (r *Record) Prepare() error {
 		Kind: r.Kind, Flags: r.Flags, ID: r.ID, HeadLen: uint32(len(r.Head)), BodyLen: length - uint64(len(r.Head)),
 		length: length, headSum: checksum(r.Head), bodySum: checksum(r.Body...),
 	}
-	r.done = make(chan error, 1)
 	return nil
 }
 

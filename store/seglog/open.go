@@ -164,6 +164,20 @@ func (r *replay) scanner(seg *segment, end int64) *scanner {
 	return &scanner{file: seg.file, number: seg.number, end: end, seal: r.log.seal, flags: r.log.opt.Flags, off: r.mark.Offset}
 }
 
+// inOrder is scanner for a segment that is read from here to its end, with the system reading ahead. end gives back what it takes.
+func (r *replay) inOrder(seg *segment, size int64) (sc *scanner, end func(), err error) {
+	file, err := r.log.files.inOrder(seg.number)
+	if err != nil {
+		return nil, nil, err
+	}
+	sc = r.scanner(seg, size)
+	sc.file, sc.ahead = file, newForerunner(file, sc.off, size)
+	return sc, func() {
+		sc.ahead.stop()
+		file.Close() //nolint:errcheck // it was read only
+	}, nil
+}
+
 // sealed replays one segment that another follows: every octet up to its seal is durable.
 func (r *replay) sealed(h segHeader, seal Mark) error {
 	if h.number < r.from.Segment {
@@ -186,13 +200,11 @@ func (r *replay) sealed(h segHeader, seal Mark) error {
 	if size < seal.Offset || r.mark.Offset > seal.Offset {
 		return &Corrupt{Pos: Pos{h.number, min(size, seal.Offset)}, Reason: "the segment is shorter than it was"}
 	}
-	file, err := r.log.files.inOrder(h.number)
+	sc, end, err := r.inOrder(seg, seal.Offset)
 	if err != nil {
 		return err
 	}
-	defer file.Close() //nolint:errcheck // it was read only
-	sc := r.scanner(seg, seal.Offset)
-	sc.file = file
+	defer end()
 	f := new(found)
 	for {
 		err := sc.next(f)

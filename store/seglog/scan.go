@@ -22,6 +22,7 @@ type scanner struct {
 
 	busy   func() bool // nil, or whether others use the disk: then nothing is read ahead
 	spares bool        // what it said last
+	ahead  *forerunner // nil, or has the file read ahead
 
 	off int64 // of the next record
 	buf []byte
@@ -45,6 +46,7 @@ func (s *scanner) window(off int64, n int) ([]byte, error) {
 		s.spares = !s.spares
 		vfs.Sequential(s.file, !s.spares)
 	}
+	s.ahead.reached(off)
 	got, err := s.file.ReadAt(s.buf, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.buf = s.buf[:0]

@@ -88,7 +88,11 @@ func (r *replay) survey(seg *segment, size, durable int64) ([]*found, int64, err
 	if r.from.Segment == seg.number {
 		durable = max(durable, r.from.Offset)
 	}
-	sc := r.scanner(seg, size)
+	sc, end, err := r.inOrder(seg, size)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer end()
 	for {
 		f := new(found)
 		err := sc.next(f)

@@ -19,6 +19,10 @@ func (f osFile) sequential(on bool) {
 	_ = unix.Fadvise(int(f.Fd()), 0, 0, advice) // it may fail
 }
 
+func (f osFile) forget() {
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // it may fail
+}
+
 // maxIovecs is the kernel's UIO_MAXIOV.
 const maxIovecs = 1024
 

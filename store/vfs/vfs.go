@@ -60,3 +60,11 @@ func Sequential(f File, on bool) {
 		h.sequential(on)
 	}
 }
+
+// Forget tells the system that nobody will read soon what was written to a file and synced, so that its memory is used for what is written
+// next. It is a hint, as WillNeed is.
+func Forget(f File) {
+	if h, ok := f.(interface{ forget() }); ok {
+		h.forget()
+	}
+}
