@@ -80,7 +80,6 @@ func (s *session) serve() end {
 			r = r.then()
 		}
 		if r.end != endNone {
-			s.conn.beginLast()
 			_ = s.out.flush() // the session is over, whether its last words arrive or not
 			return r.end
 		}
