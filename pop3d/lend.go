@@ -53,7 +53,7 @@ func (w *writer) add(p []byte) {
 
 // direct ends a message with p, which it writes from where it lies, behind what waits. Where there are dots to double it copies.
 func (w *writer) direct(p []byte) {
-	if len(p) == 0 || w.lineStart && p[0] == '.' || countDots(p) > 0 {
+	if len(p) == 0 || w.lineStart && p[0] == '.' || countDots(p, new(firstDots)) > 0 {
 		w.add(p)
 		w.endMessage()
 		return

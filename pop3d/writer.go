@@ -186,26 +186,42 @@ func (w *writer) stuff(n int) {
 	first := w.lineStart && chunk[0] == '.'
 	w.lineStart = chunk[n-1] == '\n'
 	w.message = true
-	dots := countDots(chunk)
+	var known firstDots
+	dots := countDots(chunk, &known)
 	if first {
 		dots++
 	}
 	w.buf = w.buf[:from+n+dots]
 	// From the back, each piece that begins with a dot moves by the number of dots still to come in front of it.
 	for end := from + n; dots > 0; dots-- {
-		at := from // where the dot to double stands
-		if i := bytes.LastIndex(w.buf[from:end], []byte("\n.")); i >= 0 {
-			at = from + i + 1
-		}
+		at := from + known.nth(chunk[:end-from], dots, first)
 		copy(w.buf[at+dots:], w.buf[at:end])
 		w.buf[at+dots-1] = '.'
 		end = at
 	}
 }
 
-// countDots counts the dots behind a line end. It looks for the dots first: an attachment in base64, which most octets of
-// mail are, has none.
-func countDots(chunk []byte) int {
+// firstDots is where the first dots behind a line end stand that countDots found: most messages have no more.
+type firstDots [16]int
+
+// nth returns where the dot stands that is the n-th of those to double, and the last one in chunk. first tells that the first of
+// them begins chunk, and no line end stands in front of it.
+func (d *firstDots) nth(chunk []byte, n int, first bool) int {
+	if first {
+		n--
+	}
+	switch {
+	case n == 0:
+		return 0
+	case n <= len(d):
+		return d[n-1]
+	}
+	return bytes.LastIndex(chunk, []byte("\n.")) + 1
+}
+
+// countDots counts the dots behind a line end and notes where the first of them stand. It looks for the dots first: an attachment in
+// base64, which most octets of mail are, has none.
+func countDots(chunk []byte, where *firstDots) int {
 	count := 0
 	for at := 0; ; at++ {
 		i := bytes.IndexByte(chunk[at:], '.')
@@ -214,6 +230,9 @@ func countDots(chunk []byte) int {
 		}
 		at += i
 		if at > 0 && chunk[at-1] == '\n' {
+			if count < len(where) {
+				where[count] = at
+			}
 			count++
 		}
 	}

@@ -125,11 +125,12 @@ func (m *maildrop) beginRead(i int) (fresh bool, err error) {
 	return fresh, nil
 }
 
-func (m *maildrop) endRead() {
+// endRead ends what beginRead began.
+func (m *maildrop) endRead(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.busy--
-	m.moved = m.s.opt.Now()
+	m.moved = now
 }
 
 // beginCommit keeps the lock until end is called, with whether messages were deleted.

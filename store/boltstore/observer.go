@@ -104,7 +104,7 @@ func (r *readers) unseen() map[store.MaildropID]uint64 {
 }
 
 // retrieved tells history and observer of a message that was read to its end: RETR does that, TOP seldom does.
-func (m *maildrop) retrieved(i int) {
+func (m *maildrop) retrieved(i int, now time.Time) {
 	if m.account == "" { // no session reads it
 		return
 	}
@@ -113,7 +113,7 @@ func (m *maildrop) retrieved(i int) {
 	if began.Before(m.s.opened) || !m.firstRead(i) {
 		return
 	}
-	m.s.opt.Observer.Retrieved(m.s.opt.Now().Sub(began))
+	m.s.opt.Observer.Retrieved(now.Sub(began))
 }
 
 // firstRead tells whether a message was not read before, in this session or in another.

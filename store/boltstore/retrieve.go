@@ -26,12 +26,12 @@ func (m *maildrop) Retrieve(ctx context.Context, i int) (io.ReadCloser, error) {
 	}
 	rec, err := m.record(i, fresh)
 	if err != nil {
-		m.endRead()
+		m.endRead(m.s.opt.Now())
 		return nil, corrupt(err)
 	}
 	b, err := m.assemble(rec, i)
 	if err != nil {
-		m.endRead()
+		m.endRead(m.s.opt.Now())
 		rec.Close() //nolint:errcheck // it never fails
 		return nil, corrupt(err)
 	}
@@ -226,10 +226,11 @@ func (b *message) Close() error {
 		return nil
 	}
 	if b.of != nil {
+		now := b.of.s.opt.Now()
 		if b.whole() {
-			b.of.retrieved(b.index)
+			b.of.retrieved(b.index, now)
 		}
-		b.of.endRead()
+		b.of.endRead(now)
 	}
 	body := b.body
 	b.parts, b.body = [2][]byte{}, nil

@@ -64,6 +64,8 @@ func Serve(l net.Listener, h Handler, lim *Limits, proxy *Proxy) error {
 	}
 	d := door{handler: h, limits: lim, proxy: proxy, busy: make(chan struct{}, maxBusy), asked: make(chan struct{}, maxAsked)}
 	d.insider, _ = h.(Insider)
+	d.crew = newCrew(d.handle)
+	defer d.crew.close()
 	pause := time.Duration(0)
 	for {
 		c, err := l.Accept()
@@ -95,6 +97,7 @@ type door struct {
 	busy    chan struct{} // a slot for each busy line
 	asked   chan struct{} // a slot for each question whose connection it is
 	crowd   crowd
+	crew    *crew
 }
 
 // open takes one connection, without waiting for anything.
@@ -153,7 +156,7 @@ func (d *door) enter(c net.Conn) {
 		p.leave()
 		d.turnAway(c)
 	default:
-		go d.handle(c, p)
+		d.crew.serve(visit{c, p})
 	}
 }
 

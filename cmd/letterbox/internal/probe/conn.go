@@ -75,7 +75,7 @@ func open(ctx context.Context, o Options) (*conn, error) {
 	}
 	dial := o.Dial
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		dial = (&net.Dialer{KeepAlive: -1}).DialContext // each wait is bounded by the timeout
 	}
 	connecting, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
