@@ -62,7 +62,7 @@ func (s *Store) WriteBackup(ctx context.Context, w io.Writer) (store.BackupRepor
 	if err != nil {
 		return report, err
 	}
-	b := backupRun{s: s, out: out, calm: gentle{s: s}}
+	b := backupRun{s: s, out: out, calm: gentle{s: s, others: 1}} // the goroutine that writes works as much
 	if err := b.messages(ctx, waiting, &report); err != nil {
 		return report, err
 	}

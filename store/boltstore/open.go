@@ -172,7 +172,7 @@ func (s *Store) replay() (_ state, err error) {
 	if err != nil {
 		return at, err
 	}
-	replayed := replayer{index: s.index, state: at, shown: s.opt.shown}
+	replayed := replayer{index: s.index, state: at, shown: s.opt.shown, batch: buildBatch}
 	opt := seglog.Options{
 		FS: s.opt.FS, Store: s.id.storeID(), Key: s.id.Key, Flags: knownFlags, SegmentBytes: s.opt.SegmentBytes,
 		Durable: s.durable, Synced: s.opt.Observer.Synced,

@@ -9,6 +9,7 @@ type replayer struct {
 	index   *index
 	state   state
 	shown   *shown
+	batch   int // changes of one transaction
 	pending []*change
 	writing chan error // of the batch that is being applied; nil: none is
 
@@ -47,8 +48,11 @@ func (p *pieces[T]) turn() {
 }
 
 // buildBatch bounds one transaction of a replay: the larger, the more entries share a page that is written. Nobody waits for
-// one, and two take half of the memory that a rebuild may have.
-const buildBatch = indexBatch * 3 / 2
+// one, and two take half of the memory that a rebuild may have. A restore has less room, since it holds what it writes of the log, too.
+const (
+	buildBatch   = indexBatch * 3 / 2
+	restoreBatch = indexBatch * 3 / 4
+)
 
 // replayPiece is how many changes share a piece of memory.
 const replayPiece = 512
@@ -73,7 +77,7 @@ func (r *replayer) apply(h *seglog.Header, pos seglog.Pos, head []byte, after se
 	r.pending = append(r.pending, c)
 	r.shown.add(c.size)
 	r.state.pass([]*change{c}, after)
-	if len(r.pending) < buildBatch {
+	if len(r.pending) < r.batch {
 		return nil
 	}
 	return r.flush()
@@ -87,7 +91,7 @@ func (r *replayer) flush() error {
 	r.changes.turn()
 	r.recipients.turn()
 	batch, after := r.pending, r.state
-	r.pending, r.writing = make([]*change, 0, buildBatch), make(chan error, 1)
+	r.pending, r.writing = make([]*change, 0, r.batch), make(chan error, 1)
 	go func() { r.writing <- r.write(batch, after) }()
 	return nil
 }
@@ -103,7 +107,7 @@ func (r *replayer) wait() error {
 }
 
 func (r *replayer) write(batch []*change, after state) (err error) {
-	pieces := parts(batch, buildBatch)
+	pieces := parts(batch, r.batch)
 	for i, piece := range pieces {
 		var at *state
 		if i == len(pieces)-1 {

@@ -72,6 +72,7 @@ func newRestorer(dir string, o Options) (_ *restorer, err error) {
 	if r.accounts, err = openAccounts(filepath.Join(dir, "accounts.db"), id.storeID(), o.Now); err != nil {
 		return nil, err
 	}
+	r.index.batch = restoreBatch
 	if r.index.index, r.index.state, err = buildIndex(o.FS, dir, id.storeID()); err != nil {
 		return nil, err
 	}
