@@ -3,6 +3,7 @@ package pop3d
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -142,14 +143,18 @@ func TestSlowReaderCostsLittleAndDelaysNobody(t *testing.T) {
 	if each > most {
 		t.Errorf("a slow session takes %d octets, over %d", each, most)
 	}
-	began := time.Now()
-	for range 100 {
-		quick.ask("RETR 2", "+OK*")
-		if got := quick.body(); !strings.Contains(got, "Subject: small") {
-			t.Fatal(got)
+	took := time.Duration(math.MaxInt64)
+	for try := 0; try < 5 && took > time.Second; try++ { // it takes some 20 ms, but where the machine stands still
+		began := time.Now()
+		for range 100 {
+			quick.ask("RETR 2", "+OK*")
+			if got := quick.body(); !strings.Contains(got, "Subject: small") {
+				t.Fatal(got)
+			}
 		}
+		took = time.Since(began)
 	}
-	if took := time.Since(began); took > patience { // some 20 ms; who waits for the slow ones' second each time takes 100 s
+	if took > time.Second {
 		t.Errorf("100 messages took another client %v", took)
 	}
 }
